@@ -1,0 +1,64 @@
+-- What users declare: pipelines and tasks.  References to relations, roles and servers
+-- are kept by name, never by OID, so that a dump restores and a replaced view still fits.
+
+CREATE TABLE etl.pipeline (
+	pipeline	text PRIMARY KEY CHECK (pipeline ~ '^[a-z_][a-z0-9_]*$'),
+	owner		name NOT NULL,
+	description text,
+	schedule	text,
+	timezone	text NOT NULL DEFAULT 'UTC',
+	retries		integer NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 100),
+	retry_delay interval NOT NULL DEFAULT '30 seconds' CHECK (retry_delay >= interval '0'),
+	paused		boolean NOT NULL DEFAULT false,
+	template	text,
+	options		jsonb NOT NULL DEFAULT '{}',
+	generation	bigint NOT NULL DEFAULT 1,
+	created_at	timestamptz NOT NULL DEFAULT now(),
+	altered_at	timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE etl.pipeline IS 'declared pipelines; read etl.pipelines, change by etl.create_pipeline and etl.alter_pipeline';
+
+CREATE SEQUENCE etl.task_position_seq;
+CREATE TABLE etl.task (
+	pipeline	  text NOT NULL REFERENCES etl.pipeline ON DELETE CASCADE,
+	task		  text NOT NULL,
+	kind		  text NOT NULL CHECK (kind IN ('extract', 'load', 'call', 'check', 'export')),
+	target_schema name NOT NULL,
+	target_name	  name NOT NULL,
+	definition	  jsonb NOT NULL,
+	depends_on	  text[] NOT NULL DEFAULT '{}',
+	position	  bigint NOT NULL DEFAULT nextval('etl.task_position_seq'),
+	generation	  bigint NOT NULL,
+	PRIMARY KEY (pipeline, task)
+);
+COMMENT ON TABLE etl.task IS 'declared tasks; a task is known by its pipeline and its target, a check by its name';
+COMMENT ON COLUMN etl.task.generation IS 'the declaration of the pipeline this task was last declared in; see create_pipeline(replace => true)';
+
+CREATE TABLE etl.instance (
+	singleton		  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	system_identifier bigint NOT NULL,
+	database_oid	  oid NOT NULL
+);
+COMMENT ON TABLE etl.instance IS 'the database these pipelines were declared in; a restored or cloned copy differs and stays paused until etl.resume()';
+
+CREATE TABLE etl.template (
+	template	text PRIMARY KEY,
+	description text NOT NULL,
+	options		jsonb NOT NULL
+);
+COMMENT ON TABLE etl.template IS 'ready-made pipelines and the options each one takes; read etl.templates';
+
+-- How far a target has got: a target in mode full keeps the state of the latest interval.
+CREATE TABLE etl.target_state (
+	pipeline			text NOT NULL,
+	task				text NOT NULL,
+	latest_interval		timestamptz NOT NULL,
+	PRIMARY KEY (pipeline, task)
+);
+COMMENT ON TABLE etl.target_state IS 'the latest data interval each load target has been filled for';
+
+SELECT pg_catalog.pg_extension_config_dump('etl.pipeline', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.task', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.task_position_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.instance', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.target_state', '');

@@ -1,0 +1,216 @@
+-- What happened: runs, task runs and their attempts, loads and their slices, what was
+-- rejected and what was checked.  History carries the names of what it is about and no
+-- foreign key to the definitions: dropping a pipeline does not rewrite the past.
+
+CREATE SEQUENCE etl.run_id_seq;
+CREATE TABLE etl.run (
+	run_id				bigint PRIMARY KEY DEFAULT nextval('etl.run_id_seq'),
+	pipeline			text NOT NULL,
+	owner				name NOT NULL,
+	data_interval_start timestamptz NOT NULL,
+	data_interval_end	timestamptz NOT NULL,
+	run_date			date NOT NULL,
+	timezone			text NOT NULL,
+	interval_is_open	boolean NOT NULL DEFAULT false,
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry')),
+	state				text NOT NULL DEFAULT 'queued',
+	request_id			bigint,
+	caller_pid			integer,
+	requested_by		name NOT NULL,
+	queued_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
+	started_at			timestamptz,
+	ended_at			timestamptz,
+	error_task			text,
+	error_code			text,
+	error_message		text,
+	error_detail		text,
+	error_hint			text,
+	CHECK (data_interval_start < data_interval_end),
+	CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL))
+);
+COMMENT ON TABLE etl.run IS 'one row a run; read etl.runs';
+-- One run of an interval at a time, whoever asks for it.
+CREATE UNIQUE INDEX run_active_interval ON etl.run (pipeline, data_interval_start)
+	WHERE state IN ('queued', 'running');
+CREATE INDEX run_history ON etl.run (pipeline, data_interval_start, run_id);
+CREATE INDEX run_request ON etl.run (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX run_active ON etl.run (run_id) WHERE state IN ('queued', 'running');
+
+CREATE SEQUENCE etl.task_run_id_seq;
+CREATE TABLE etl.task_run (
+	task_run_id		bigint PRIMARY KEY DEFAULT nextval('etl.task_run_id_seq'),
+	run_id			bigint NOT NULL REFERENCES etl.run ON DELETE CASCADE,
+	task			text NOT NULL,
+	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
+	position		integer NOT NULL,
+	depends_on		text[] NOT NULL DEFAULT '{}',
+	state			text NOT NULL DEFAULT 'queued',
+	attempt			integer NOT NULL DEFAULT 0,
+	next_attempt_at timestamptz,
+	worker_pid		integer,
+	started_at		timestamptz,
+	ended_at		timestamptz,
+	requests		bigint,
+	bytes			bigint,
+	fetched			bigint,
+	loaded			bigint,
+	quarantined		bigint,
+	inserted		bigint,
+	updated			bigint,
+	deleted			bigint,
+	unchanged		bigint,
+	error_code		text,
+	error_message	text,
+	error_detail	text,
+	error_hint		text,
+	UNIQUE (run_id, task)
+);
+COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
+CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
+
+CREATE TABLE etl.task_attempt (
+	task_run_id	  bigint NOT NULL REFERENCES etl.task_run ON DELETE CASCADE,
+	attempt		  integer NOT NULL,
+	worker_pid	  integer NOT NULL,
+	started_at	  timestamptz NOT NULL DEFAULT clock_timestamp(),
+	ended_at	  timestamptz,
+	state		  text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'success', 'failed', 'cancelled')),
+	error_code	  text,
+	error_message text,
+	PRIMARY KEY (task_run_id, attempt)
+);
+COMMENT ON TABLE etl.task_attempt IS 'each attempt of a task run; committed before the attempt starts, so that a crash is counted';
+
+CREATE TABLE etl.cancel_request (
+	run_id		 bigint PRIMARY KEY REFERENCES etl.run ON DELETE CASCADE,
+	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	requested_by name NOT NULL,
+	reason		 text,
+	signalled_at timestamptz
+);
+COMMENT ON TABLE etl.cancel_request IS 'runs somebody asked to cancel; a table of its own, so that asking never waits for the run';
+
+CREATE SEQUENCE etl.load_id_seq;
+CREATE TABLE etl.load (
+	load_id				bigint PRIMARY KEY DEFAULT nextval('etl.load_id_seq'),
+	pipeline			text NOT NULL,
+	task				text NOT NULL,
+	target_schema		name NOT NULL,
+	target_name			name NOT NULL,
+	data_interval_start timestamptz NOT NULL,
+	data_interval_end	timestamptz NOT NULL,
+	run_id				bigint NOT NULL,
+	state				text NOT NULL DEFAULT 'loading',
+	fingerprint			text NOT NULL,
+	items				jsonb,
+	refetch				boolean NOT NULL DEFAULT false,
+	partition_key		bigint NOT NULL DEFAULT 0,
+	partition_name		name,
+	requests			bigint NOT NULL DEFAULT 0,
+	bytes				bigint NOT NULL DEFAULT 0,
+	fetched				bigint NOT NULL DEFAULT 0,
+	loaded				bigint NOT NULL DEFAULT 0,
+	quarantined			bigint NOT NULL DEFAULT 0,
+	started_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
+	completed_at		timestamptz,
+	published_at		timestamptz,
+	superseded_at		timestamptz,
+	superseded_by		bigint,
+	superseded_xid		xid8,
+	reclaimed_at		timestamptz,
+	CHECK (fetched = loaded + quarantined)
+);
+COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
+COMMENT ON COLUMN etl.load.refetch IS 'complete, but its publication failed: the next run of the interval asks the source again';
+CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
+CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';
+CREATE INDEX load_reclaimable ON etl.load (target_schema, target_name)
+	WHERE state IN ('superseded', 'abandoned') AND reclaimed_at IS NULL;
+
+CREATE TABLE etl.slice (
+	load_id		 bigint NOT NULL REFERENCES etl.load ON DELETE CASCADE,
+	slice		 integer NOT NULL,
+	item		 integer NOT NULL,
+	request		 text NOT NULL,
+	status		 integer,
+	attempts	 integer NOT NULL,
+	next_cursor	 jsonb,
+	body_digest	 bytea,
+	bytes		 bigint NOT NULL,
+	fetched		 bigint NOT NULL,
+	loaded		 bigint NOT NULL,
+	quarantined	 bigint NOT NULL,
+	committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (load_id, slice),
+	CHECK (fetched = loaded + quarantined)
+);
+COMMENT ON TABLE etl.slice IS 'one committed page or file of a load, with the cursor that leads to the next one; read etl.slices';
+COMMENT ON COLUMN etl.slice.next_cursor IS 'where the item goes on; NULL: the item is finished';
+
+CREATE SEQUENCE etl.quarantine_id_seq;
+CREATE TABLE etl.quarantined_record (
+	quarantine_id  bigint PRIMARY KEY DEFAULT nextval('etl.quarantine_id_seq'),
+	load_id		   bigint NOT NULL REFERENCES etl.load ON DELETE CASCADE,
+	pipeline	   text NOT NULL,
+	task		   text NOT NULL,
+	slice		   integer NOT NULL,
+	record_number  integer NOT NULL,
+	byte_offset	   bigint NOT NULL,
+	record		   bytea NOT NULL,
+	reason_code	   text NOT NULL,
+	reason		   text NOT NULL,
+	request		   text NOT NULL,
+	quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE etl.quarantined_record IS 'records that did not get in, as received, with the reason; read etl.quarantine';
+CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
+
+CREATE SEQUENCE etl.check_result_id_seq;
+CREATE TABLE etl.check_result (
+	check_result_id bigint PRIMARY KEY DEFAULT nextval('etl.check_result_id_seq'),
+	run_id			bigint NOT NULL REFERENCES etl.run ON DELETE CASCADE,
+	pipeline		text NOT NULL,
+	check_name		text NOT NULL,
+	target			text NOT NULL,
+	check_type		text NOT NULL,
+	severity		text NOT NULL,
+	passed			boolean NOT NULL,
+	failing_rows	bigint NOT NULL,
+	figure			text,
+	threshold		text,
+	sample			jsonb NOT NULL DEFAULT '[]',
+	attempt			integer NOT NULL,
+	checked_at		timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE etl.check_result IS 'the outcome of each check of each attempt, kept also when the publication was rolled back; read etl.check_results';
+CREATE INDEX check_result_run ON etl.check_result (run_id);
+
+CREATE SEQUENCE etl.log_id_seq;
+CREATE TABLE etl.log_entry (
+	log_id	  bigint PRIMARY KEY DEFAULT nextval('etl.log_id_seq'),
+	logged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	level	  text NOT NULL CHECK (level IN ('INFO', 'WARN', 'ERROR')),
+	pipeline  text,
+	run_id	  bigint,
+	task	  text,
+	message	  text NOT NULL,
+	detail	  jsonb
+);
+COMMENT ON TABLE etl.log_entry IS 'structured log; read etl.log';
+CREATE INDEX log_entry_run ON etl.log_entry (run_id);
+
+SELECT pg_catalog.pg_extension_config_dump('etl.run', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.run_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.task_run', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.task_run_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.task_attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.cancel_request', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.load', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.load_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.check_result', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.check_result_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.log_entry', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.log_id_seq', '');

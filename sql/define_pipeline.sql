@@ -1,0 +1,182 @@
+-- Declaring, altering and dropping pipelines.
+
+CREATE FUNCTION etl._save_pipeline(pipeline text, description text, schedule text, timezone text, retries integer,
+	retry_delay interval, options jsonb, replace boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	existing etl.pipeline;
+BEGIN
+	PERFORM etl._claim_instance();
+	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline.pipeline;
+	IF NOT FOUND THEN
+		INSERT INTO etl.pipeline (pipeline, owner, description, schedule, timezone, retries, retry_delay, options)
+		VALUES (pipeline, etl._acting_role(), description, schedule, timezone, retries, retry_delay, options);
+		RETURN;
+	END IF;
+	PERFORM etl._own_pipeline(pipeline);
+	IF NOT replace THEN
+		RAISE EXCEPTION 'pipeline "%" already exists', pipeline
+			USING ERRCODE = 'duplicate_object',
+				  HINT = 'Use replace => true to declare it anew, or etl.alter_pipeline to change a setting.';
+	END IF;
+	UPDATE etl.pipeline p SET description = _save_pipeline.description, schedule = _save_pipeline.schedule,
+		timezone = _save_pipeline.timezone, retries = _save_pipeline.retries, retry_delay = _save_pipeline.retry_delay,
+		options = _save_pipeline.options, template = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
+	WHERE p.pipeline = _save_pipeline.pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl._save_pipeline(text, text, text, text, integer, interval, jsonb, boolean) IS 'writes a pipeline''s declaration for the acting role';
+
+CREATE FUNCTION etl._check_pipeline_settings(pipeline text, schedule text, timezone text, retries integer, retry_delay interval, options jsonb)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF pipeline IS NULL OR pipeline !~ '^[a-z_][a-z0-9_]*$' OR octet_length(pipeline) > 63 THEN
+		RAISE EXCEPTION 'invalid pipeline name "%"', coalesce(pipeline, 'NULL')
+			USING ERRCODE = 'invalid_name',
+				  HINT = 'A name has up to 63 lower-case letters, digits and underscores and does not start with a digit.';
+	END IF;
+	PERFORM etl.check_schedule(schedule, timezone) WHERE schedule IS NOT NULL;
+	IF NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = timezone) THEN
+		RAISE EXCEPTION 'unrecognized time zone "%"', timezone
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The view pg_timezone_names lists those that are known.';
+	END IF;
+	IF retries IS NULL OR retries NOT BETWEEN 0 AND 100 THEN
+		RAISE EXCEPTION 'invalid number of retries: %', retries
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'retries is the number of attempts after the first, 0 to 100.';
+	END IF;
+	IF retry_delay IS NULL OR retry_delay < interval '0' THEN
+		RAISE EXCEPTION 'invalid retry_delay: %', retry_delay
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'retry_delay is an interval of zero or more, for example ''5 minutes''.';
+	END IF;
+	PERFORM etl._check_option_names('options of etl.create_pipeline', options, '{}');
+END
+$$;
+COMMENT ON FUNCTION etl._check_pipeline_settings(text, text, text, integer, interval, jsonb) IS 'raises for settings a pipeline cannot have';
+
+CREATE FUNCTION etl._check_may_own() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- until PostgreSQL 17 a background worker cannot connect as a role without LOGIN
+	IF NOT (SELECT rolcanlogin FROM pg_roles WHERE rolname = etl._acting_role()) THEN
+		RAISE EXCEPTION 'role "%" cannot own a pipeline', etl._acting_role()
+			USING ERRCODE = 'invalid_authorization_specification',
+				  DETAIL = 'Workers connect as the owner of a pipeline, and this role has no LOGIN.',
+				  HINT = format('ALTER ROLE %I LOGIN; a role without a password still cannot be used from outside.', etl._acting_role());
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_may_own() IS 'raises unless workers can connect as the acting role';
+
+CREATE FUNCTION etl.create_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT 'UTC',
+	retries integer DEFAULT 0, retry_delay interval DEFAULT '30 seconds', description text DEFAULT NULL,
+	replace boolean DEFAULT false, options jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
+	PERFORM etl._check_may_own();
+	PERFORM etl._save_pipeline(pipeline, description, schedule, timezone, retries, retry_delay, options, replace);
+END
+$$;
+COMMENT ON FUNCTION etl.create_pipeline(text, text, text, integer, interval, text, boolean, jsonb) IS
+	'declares a pipeline; with replace => true the declarations up to the commit are the whole truth: tasks not declared again go, data and history stay';
+
+-- Which arguments were given is told by NULL: nothing here can sensibly be set to NULL
+-- but the schedule, for which 'none' does it.
+CREATE FUNCTION etl.alter_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT NULL,
+	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, description text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p etl.pipeline := etl._own_pipeline(pipeline);
+BEGIN
+	p.schedule := CASE WHEN schedule IS NULL THEN p.schedule WHEN schedule = 'none' THEN NULL ELSE schedule END;
+	p.timezone := coalesce(timezone, p.timezone);
+	p.retries := coalesce(retries, p.retries);
+	p.retry_delay := coalesce(retry_delay, p.retry_delay);
+	p.description := coalesce(description, p.description);
+	p.options := coalesce(options, p.options);
+	PERFORM etl._check_pipeline_settings(p.pipeline, p.schedule, p.timezone, p.retries, p.retry_delay, p.options);
+	UPDATE etl.pipeline x SET schedule = p.schedule, timezone = p.timezone, retries = p.retries, retry_delay = p.retry_delay,
+		description = p.description, options = p.options, altered_at = clock_timestamp()
+	WHERE x.pipeline = p.pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb) IS
+	'changes settings of a pipeline; what is not given stays; schedule => ''none'' removes the schedule';
+
+CREATE FUNCTION etl._forget_pipeline(pipeline text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	active bigint;
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _forget_pipeline.pipeline AND r.state IN ('queued', 'running')
+		AND etl._lock_holder('coordinator', 0) IS NOT NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'pipeline "%" is running', pipeline
+			USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active.', active),
+				  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+	END IF;
+	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline.pipeline;
+	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline.pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl._forget_pipeline(text) IS 'deletes a pipeline''s declarations for the acting role';
+
+CREATE FUNCTION etl.drop_pipeline(pipeline text, drop_data boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t record;
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	CREATE TEMPORARY TABLE dropped_tasks ON COMMIT DROP AS SELECT * FROM etl._tasks(pipeline);
+	PERFORM etl._forget_pipeline(pipeline);
+	IF drop_data THEN
+		FOR t IN SELECT * FROM dropped_tasks d WHERE d.kind IN ('extract', 'load') ORDER BY d.position DESC LOOP
+			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'txf_' || t.target_name);
+		END LOOP;
+		FOR t IN SELECT * FROM dropped_tasks d WHERE d.kind IN ('extract', 'load') ORDER BY d.position DESC LOOP
+			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vl_' || t.target_name);
+			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vr_' || t.target_name);
+			EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, 'obs_' || t.target_name);
+			EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, t.target_name);
+		END LOOP;
+		PERFORM etl._forget_loads(pipeline);
+	END IF;
+	DROP TABLE pg_temp.dropped_tasks;
+END
+$$;
+COMMENT ON FUNCTION etl.drop_pipeline(text, boolean) IS
+	'drops a pipeline''s declarations; with drop_data => true its tables and views too; the history of its runs stays';
+
+CREATE FUNCTION etl._forget_loads(pipeline text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	DELETE FROM etl.load l WHERE l.pipeline = _forget_loads.pipeline
+	  AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline)
+	  AND etl._relation(l.target_schema, l.target_name) IS NULL
+$$;
+COMMENT ON FUNCTION etl._forget_loads(text) IS 'clears the ledger of a dropped pipeline whose raw tables are gone';
+
+-- At commit, a replaced pipeline consists of what was declared since: see create_pipeline.
+CREATE FUNCTION etl._settle_declarations() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM etl.task t USING etl.pipeline p
+	WHERE t.pipeline = p.pipeline AND p.pipeline = new.pipeline AND t.generation < p.generation;
+	PERFORM etl._task_order(new.pipeline);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION etl._settle_declarations() IS 'trigger, at commit: drops tasks a replaced pipeline no longer declares and refuses circles';
+CREATE CONSTRAINT TRIGGER settle_declarations AFTER UPDATE OF generation ON etl.pipeline
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (old.generation <> new.generation)
+	EXECUTE FUNCTION etl._settle_declarations();

@@ -1,0 +1,379 @@
+-- Declaring tasks.  Everything is checked here, so that a run fails for what the source
+-- or the data do, not for what was written down.
+
+CREATE FUNCTION etl._save_task(pipeline text, task text, kind text, target_schema name, target_name name,
+	definition jsonb, depends_on text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p etl.pipeline := etl._own_pipeline(pipeline);
+	existing_kind text;
+BEGIN
+	SELECT t.kind INTO existing_kind FROM etl.task t
+	WHERE t.pipeline = p.pipeline AND t.task = _save_task.task AND t.generation = p.generation;
+	IF existing_kind <> kind THEN
+		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
+			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task.';
+	END IF;
+	INSERT INTO etl.task (pipeline, task, kind, target_schema, target_name, definition, depends_on, generation)
+	VALUES (p.pipeline, task, kind, target_schema, target_name, definition, coalesce(depends_on, '{}'), p.generation)
+	ON CONFLICT ON CONSTRAINT task_pkey DO UPDATE
+	SET kind = excluded.kind, target_schema = excluded.target_schema, target_name = excluded.target_name,
+		definition = excluded.definition, depends_on = excluded.depends_on, generation = excluded.generation;
+	PERFORM etl._task_order(p.pipeline);
+END
+$$;
+COMMENT ON FUNCTION etl._save_task(text, text, text, name, name, jsonb, text[]) IS 'writes a task''s declaration for the acting role and refuses circles';
+
+CREATE FUNCTION etl._check_pagination(pagination jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	result jsonb := coalesce(pagination, '{"type": "none"}');
+	kind text := result ->> 'type';
+	entry text;
+BEGIN
+	IF kind IS NULL OR kind NOT IN ('none', 'link_header', 'page_number') THEN
+		RAISE EXCEPTION 'invalid pagination: %', result
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'The entry "type" is one of none, link_header, page_number.';
+	END IF;
+	PERFORM etl._check_option_names(format('pagination of type %s', kind), result,
+		CASE kind WHEN 'none' THEN '{type}'
+				  WHEN 'link_header' THEN '{type,max_pages}'
+				  ELSE '{type,parameter,start,size_parameter,size,max_pages}' END::text[]);
+	FOREACH entry IN ARRAY '{start,size,max_pages}'::text[] LOOP
+		IF result ? entry AND (jsonb_typeof(result -> entry) <> 'number' OR (result ->> entry) !~ '^[0-9]{1,9}$'
+							   OR entry <> 'start' AND (result ->> entry)::bigint = 0) THEN
+			RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry, result -> entry
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a whole number, such as 100.';
+		END IF;
+	END LOOP;
+	FOREACH entry IN ARRAY '{parameter,size_parameter}'::text[] LOOP
+		IF result ? entry AND jsonb_typeof(result -> entry) <> 'string' THEN
+			RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry, result -> entry
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the name of a query parameter.';
+		END IF;
+	END LOOP;
+	IF result ? 'size_parameter' AND NOT result ? 'size' THEN
+		RAISE EXCEPTION 'pagination has a size_parameter but no size'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Say how many records a page has, for example "size": 100.';
+	END IF;
+	IF kind = 'page_number' THEN
+		result := '{"parameter": "page", "start": 1}' || result;
+	END IF;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION etl._check_pagination(jsonb) IS 'checks a pagination and fills its defaults';
+
+CREATE FUNCTION etl._check_source(server text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wrapper name;
+BEGIN
+	SELECT w.fdwname INTO wrapper FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw WHERE s.srvname = server;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'server "%" does not exist', server
+			USING ERRCODE = 'undefined_object',
+				  HINT = format('CREATE SERVER %I FOREIGN DATA WRAPPER etl_http OPTIONS (base_url ''https://…'');', server);
+	ELSIF wrapper <> 'etl_http' THEN
+		RAISE EXCEPTION 'server "%" is not a source', server
+			USING ERRCODE = 'wrong_object_type', DETAIL = format('Its foreign-data wrapper is "%s".', wrapper),
+				  HINT = 'Sources are servers of the foreign-data wrapper etl_http.';
+	ELSIF NOT has_server_privilege(server, 'USAGE') THEN
+		RAISE EXCEPTION 'permission denied for server "%"', server
+			USING ERRCODE = 'insufficient_privilege',
+				  HINT = format('Its owner can GRANT USAGE ON FOREIGN SERVER %I TO %I.', server, current_user);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_source(text) IS 'raises unless the server is a source the current role may use';
+
+CREATE FUNCTION etl._check_text_map(what text, map jsonb, known_placeholders text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	entry record;
+BEGIN
+	IF jsonb_typeof(map) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION '% must be a JSON object', what
+			USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is: %s', coalesce(map::text, 'null')),
+				  HINT = 'For example {"state": "all", "limit": 200}.';
+	END IF;
+	FOR entry IN SELECT key, value, jsonb_typeof(value) AS type FROM jsonb_each(map) LOOP
+		IF entry.type NOT IN ('string', 'number', 'boolean') THEN
+			RAISE EXCEPTION 'entry "%" of % must be a string, a number or a boolean', entry.key, what
+				USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is: %s', entry.value);
+		ELSIF entry.key = '' OR entry.key ~ '[[:cntrl:]]' OR map ->> entry.key ~ '[\r\n]' THEN
+			RAISE EXCEPTION 'entry "%" of % has control characters or no name', entry.key, what
+				USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+		PERFORM etl._check_placeholders(format('entry "%s" of %s', entry.key, what), map ->> entry.key, known_placeholders);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION etl._check_text_map(text, jsonb, text[]) IS 'checks query parameters or headers and their placeholders';
+
+CREATE FUNCTION etl._for_each_columns(for_each text) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	relation regclass;
+	n record;
+BEGIN
+	IF for_each IS NULL THEN
+		RETURN '{}';
+	END IF;
+	n := etl._parse_name(for_each);
+	relation := etl._relation(n.schema_name, n.relation_name);
+	IF relation IS NULL THEN
+		RAISE EXCEPTION 'relation "%" does not exist', for_each
+			USING ERRCODE = 'undefined_table',
+				  HINT = 'for_each names a view or table; each of its rows is asked for, its columns fill {name} in path, query and headers.';
+	END IF;
+	RETURN (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
+			WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped);
+END
+$$;
+COMMENT ON FUNCTION etl._for_each_columns(text) IS 'the columns of a for_each relation, which are placeholders';
+
+CREATE FUNCTION etl.add_extract(pipeline text, target text, server text, path text DEFAULT '',
+	query jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', records text DEFAULT '$[*]', pagination jsonb DEFAULT NULL,
+	key text[] DEFAULT NULL, version text DEFAULT NULL, for_each text DEFAULT NULL,
+	on_rerun text DEFAULT 'replace', depends_on text[] DEFAULT '{}', options jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n record := etl._parse_name(target);
+	placeholders text[] := '{ds,data_interval_start,data_interval_end,run_id}';
+	pages jsonb;
+	part text;
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	PERFORM etl._check_source(server);
+	PERFORM etl._check_option_names('options of etl.add_extract', options, '{}');
+	placeholders := placeholders || etl._for_each_columns(for_each);
+	PERFORM etl._check_placeholders('path', coalesce(path, ''), placeholders);
+	PERFORM etl._check_text_map('query', query, placeholders);
+	PERFORM etl._check_text_map('headers', headers, placeholders);
+	SELECT k INTO part FROM jsonb_object_keys(headers) k
+	WHERE lower(k) IN ('authorization', 'host', 'content-length', 'transfer-encoding', 'connection', 'cookie', 'proxy-authorization') LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'header "%" cannot be set by a task', part
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'Credentials belong to the user mapping of the server, where they are kept secret.';
+	END IF;
+	PERFORM etl._check_record_path(records);
+	pages := etl._check_pagination(pagination);
+	FOREACH part IN ARRAY coalesce(key, '{}') || version LOOP
+		PERFORM etl.json_path_keys(part);
+	END LOOP;
+	IF cardinality(key) = 0 THEN
+		key := NULL;
+	END IF;
+	IF on_rerun IS NULL OR on_rerun NOT IN ('replace', 'append') THEN
+		RAISE EXCEPTION 'invalid on_rerun "%"', on_rerun
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'replace: a new load of an interval takes the place of the old one; append: it is added to it.';
+	END IF;
+	PERFORM etl._create_raw_table(n.schema_name, n.relation_name);
+	PERFORM etl._create_raw_views(n.schema_name, n.relation_name, key, version);
+	PERFORM etl._save_task(pipeline, etl._full_name(n.schema_name, n.relation_name), 'extract', n.schema_name, n.relation_name,
+		jsonb_strip_nulls(jsonb_build_object('server', server, 'path', coalesce(path, ''), 'query', query, 'headers', headers,
+			'records', records, 'pagination', pages, 'key', to_jsonb(key), 'version', version, 'for_each', for_each,
+			'on_rerun', on_rerun, 'options', options)), depends_on);
+END
+$$;
+COMMENT ON FUNCTION etl.add_extract(text, text, text, text, jsonb, jsonb, text, jsonb, text[], text, text, text, text[], jsonb) IS
+	'declares an extraction from a server into a raw table; makes the table and its vr_ and vl_ views';
+
+CREATE FUNCTION etl._check_columns(relation regclass, columns text[], what text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing text;
+BEGIN
+	SELECT c INTO missing FROM unnest(columns) c
+	WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = c AND attnum > 0 AND NOT attisdropped)
+	LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" named by % does not exist in %', missing, what, relation
+			USING ERRCODE = 'undefined_column',
+				  HINT = 'Its columns are: ' || (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+												 WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped) || '.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_columns(regclass, text[], text) IS 'raises for a column the relation does not have, naming those it has';
+
+CREATE FUNCTION etl._create_target(schema_name name, relation_name name, source regclass, key text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	target regclass;
+	missing text;
+BEGIN
+	PERFORM etl._ensure_schema(schema_name);
+	target := etl._relation(schema_name, relation_name);
+	IF target IS NULL THEN
+		EXECUTE format('CREATE TABLE %I.%I AS SELECT * FROM %s WITH NO DATA', schema_name, relation_name, source);
+		target := etl._relation(schema_name, relation_name);
+		IF key IS NOT NULL THEN
+			EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (%s)', target, (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)));
+		END IF;
+	ELSIF NOT EXISTS (SELECT FROM pg_class WHERE oid = target AND relkind IN ('r', 'p')) THEN
+		RAISE EXCEPTION '% is not a table', target
+			USING ERRCODE = 'wrong_object_type', HINT = 'A load fills a table; its transformation is the view txf_<table>.';
+	END IF;
+	SELECT string_agg(quote_ident(v.attname), ', ' ORDER BY v.attnum) INTO missing
+	FROM pg_attribute v
+	WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped
+	  AND NOT EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = target AND t.attname = v.attname AND t.attnum > 0
+					  AND NOT t.attisdropped AND t.attgenerated = '');
+	IF missing IS NOT NULL THEN
+		RAISE EXCEPTION 'table % lacks columns of %: %', target, source, missing
+			USING ERRCODE = 'undefined_column', HINT = 'Add them to the table, or take them out of the view.';
+	END IF;
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', schema_name, 'vr_' || relation_name, relation_name);
+	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'all columns of ' || target);
+END
+$$;
+COMMENT ON FUNCTION etl._create_target(name, name, regclass, text[]) IS 'makes a load''s target from its view when it is missing, and its vr_ view';
+
+-- What an interval said about each key: see docs/decisions/0003-order-free-loads.md.
+CREATE FUNCTION etl._create_observations(schema_name name, relation_name name, source regclass, key text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	column_list text := (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+						 WHERE attrelid = source AND attnum > 0 AND NOT attisdropped);
+	observations name := 'obs_' || relation_name;
+	new_column record;
+BEGIN
+	IF etl._relation(schema_name, observations) IS NULL THEN
+		EXECUTE format('CREATE TABLE %I.%I AS SELECT %s, NULL::text AS observed_pipeline, NULL::timestamptz AS observed_interval FROM %I.%I WITH NO DATA',
+			schema_name, observations, column_list, schema_name, relation_name);
+		EXECUTE format('ALTER TABLE %I.%I ADD PRIMARY KEY (%s, observed_interval, observed_pipeline)', schema_name, observations, key_list);
+		EXECUTE format('CREATE INDEX ON %I.%I (observed_pipeline, observed_interval)', schema_name, observations);
+		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, observations,
+			'what each data interval said about each key; makes ' || relation_name || ' independent of the order of runs');
+		RETURN;
+	END IF;
+	FOR new_column IN
+		SELECT t.attname, format_type(t.atttypid, t.atttypmod) AS type
+		FROM pg_attribute v JOIN pg_attribute t ON t.attrelid = etl._relation(schema_name, relation_name) AND t.attname = v.attname AND NOT t.attisdropped
+		WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped
+		  AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = etl._relation(schema_name, observations) AND o.attname = v.attname AND NOT o.attisdropped)
+	LOOP
+		EXECUTE format('ALTER TABLE %I.%I ADD COLUMN %I %s', schema_name, observations, new_column.attname, new_column.type);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION etl._create_observations(name, name, regclass, text[]) IS 'makes the observations of an incremental target whose view gives one interval at a time';
+
+CREATE FUNCTION etl._keeps_observations(source regclass, options jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce((options ->> 'order_free')::boolean, true) AND etl._reads_interval(source) $$;
+COMMENT ON FUNCTION etl._keeps_observations(regclass, jsonb) IS 'whether an incremental load remembers what each interval said';
+
+CREATE FUNCTION etl.add_load(pipeline text, target text, mode text, key text[] DEFAULT NULL, source text DEFAULT NULL,
+	version text DEFAULT NULL, partition_by text DEFAULT NULL, source_kind text DEFAULT NULL,
+	depends_on text[] DEFAULT '{}', options jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n record := etl._parse_name(target);
+	source_name record;
+	source_relation regclass;
+	touched text[];
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	IF mode IS NULL OR mode NOT IN ('full', 'incremental', 'partition') THEN
+		RAISE EXCEPTION 'invalid load mode "%"', mode
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes are: full, incremental, partition.';
+	END IF;
+	IF source_kind NOT IN ('snapshot', 'changes') THEN
+		RAISE EXCEPTION 'invalid source_kind "%"', source_kind
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'snapshot: a key that is absent is gone; changes: a key that is absent is unchanged.';
+	END IF;
+	PERFORM etl._check_option_names('options of etl.add_load', options, '{touch,order_free}');
+	source := coalesce(source, format('%I.%I', n.schema_name, 'txf_' || n.relation_name));
+	source_name := etl._parse_name(regexp_replace(source, '(^|\.)("?)txf_', '\1\2'));	-- the prefix is within the 63 bytes
+	source_relation := to_regclass(source);
+	IF source_relation IS NULL THEN
+		RAISE EXCEPTION 'view % does not exist', source
+			USING ERRCODE = 'undefined_table',
+				  HINT = format('A transformation is a plain view: CREATE VIEW %s AS SELECT … ; declare the load after it.', source);
+	END IF;
+	IF cardinality(key) = 0 THEN
+		key := NULL;
+	END IF;
+	IF mode = 'incremental' AND key IS NULL THEN
+		RAISE EXCEPTION 'mode incremental needs a key'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell rows apart, for example key => ''{order_id}''.';
+	END IF;
+	IF mode = 'partition' AND partition_by IS NULL THEN
+		RAISE EXCEPTION 'mode partition needs partition_by'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'Name the date or timestamp column that says which data interval a row belongs to.';
+	END IF;
+	SELECT array_agg(e) INTO touched FROM jsonb_array_elements_text(coalesce(options -> 'touch', '[]')) e;
+	PERFORM etl._check_columns(source_relation, key, 'key');
+	PERFORM etl._check_columns(source_relation, ARRAY[version], 'version') WHERE version IS NOT NULL;
+	PERFORM etl._check_columns(source_relation, ARRAY[partition_by], 'partition_by') WHERE partition_by IS NOT NULL;
+	PERFORM etl._create_target(n.schema_name, n.relation_name, source_relation, key);
+	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), touched, 'touch');
+	IF mode = 'partition' AND NOT EXISTS (
+		SELECT FROM pg_attribute WHERE attrelid = etl._relation(n.schema_name, n.relation_name) AND attname = partition_by
+		  AND atttypid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype))
+	THEN
+		RAISE EXCEPTION 'column "%" cannot be partition_by', partition_by
+			USING ERRCODE = 'datatype_mismatch', HINT = 'Its type must be date, timestamp or timestamptz.';
+	END IF;
+	IF options ? 'order_free' AND jsonb_typeof(options -> 'order_free') <> 'boolean' THEN
+		RAISE EXCEPTION 'invalid option "order_free": %', options -> 'order_free'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is true (the default) or false: intervals never share a key.';
+	END IF;
+	IF mode = 'incremental' AND etl._keeps_observations(source_relation, options) THEN
+		PERFORM etl._create_observations(n.schema_name, n.relation_name, source_relation, key);
+	END IF;
+	PERFORM etl._save_task(pipeline, etl._full_name(n.schema_name, n.relation_name), 'load', n.schema_name, n.relation_name,
+		jsonb_strip_nulls(jsonb_build_object('source', source, 'mode', mode, 'key', to_jsonb(key), 'version', version,
+			'partition_by', partition_by, 'source_kind', source_kind, 'options', options)), depends_on);
+END
+$$;
+COMMENT ON FUNCTION etl.add_load(text, text, text, text[], text, text, text, text, text[], jsonb) IS
+	'declares how a table is filled from its txf_ view; makes schema, table and vr_ view when they are missing';
+
+CREATE FUNCTION etl.add_check(pipeline text, target text, check_type text, arguments jsonb DEFAULT '{}',
+	name text DEFAULT NULL, severity text DEFAULT 'error', options jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n record := etl._parse_name(target);
+	relation regclass := etl._relation(n.schema_name, n.relation_name);
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	IF relation IS NULL THEN
+		RAISE EXCEPTION 'relation "%" does not exist', target
+			USING ERRCODE = 'undefined_table', HINT = 'Declare the load that makes it first.';
+	END IF;
+	IF severity IS NULL OR severity NOT IN ('error', 'warn') THEN
+		RAISE EXCEPTION 'invalid severity "%"', severity
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'error: readers keep the last good data; warn: the result is recorded and published all the same.';
+	END IF;
+	PERFORM etl._check_option_names('options of etl.add_check', options, '{}');
+	PERFORM etl._check_arguments(relation, check_type, arguments);
+	name := coalesce(name, format('%s_%s%s', n.relation_name, check_type,
+		coalesce('_' || (SELECT string_agg(c, '_' ORDER BY o) FROM jsonb_array_elements_text(arguments -> 'columns') WITH ORDINALITY e(c, o)), '')));
+	PERFORM etl._save_task(pipeline, name, 'check', n.schema_name, n.relation_name,
+		jsonb_build_object('check_type', check_type, 'arguments', arguments, 'severity', severity, 'options', options), '{}');
+END
+$$;
+COMMENT ON FUNCTION etl.add_check(text, text, text, jsonb, text, text, jsonb) IS
+	'declares a data-quality rule on a table; types: not_null, unique, relationships, row_count';

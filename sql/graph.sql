@@ -1,0 +1,127 @@
+-- The graph comes from the catalog: a txf_ view reads tables, and the tasks that fill
+-- those tables come first.  What pg_depend cannot see is declared by depends_on.
+
+CREATE FUNCTION etl._views_and_tables_read(relation regclass) RETURNS SETOF oid
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE reads(oid) AS (
+		SELECT relation::oid
+		UNION
+		SELECT d.refobjid
+		FROM reads
+		JOIN pg_rewrite w ON w.ev_class = reads.oid
+		JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+						AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class)
+	SELECT oid FROM reads
+$$;
+COMMENT ON FUNCTION etl._views_and_tables_read(regclass) IS 'a view and every view and table it reads, through views of views';
+
+CREATE FUNCTION etl._tables_read(relation regclass) RETURNS TABLE (schema_name name, relation_name name)
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT n.nspname, c.relname
+	FROM etl._views_and_tables_read(relation) r(oid)
+	JOIN pg_class c ON c.oid = r.oid
+	JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind IN ('r', 'p', 'f', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'etl')
+$$;
+COMMENT ON FUNCTION etl._tables_read(regclass) IS 'the tables a view reads, through views of views';
+
+CREATE FUNCTION etl._reads_interval(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (
+		SELECT FROM etl._views_and_tables_read(relation) r(oid)
+		JOIN pg_rewrite w ON w.ev_class = r.oid
+		JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_proc'::regclass
+		WHERE d.refobjid IN ('etl.data_interval_start()'::regprocedure, 'etl.data_interval_end()'::regprocedure,
+							 'etl.run_date()'::regprocedure, 'etl.run_id()'::regprocedure))
+$$;
+COMMENT ON FUNCTION etl._reads_interval(regclass) IS 'whether a view asks for the run''s data interval, and so gives that interval''s rows only';
+
+CREATE FUNCTION etl._tasks(pipeline text) RETURNS SETOF etl.task
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT x.* FROM etl.task x JOIN etl.pipeline p USING (pipeline)
+	WHERE x.pipeline = _tasks.pipeline AND x.generation = p.generation
+	  AND etl._is_member(p.owner, etl._acting_role())
+$$;
+COMMENT ON FUNCTION etl._tasks(text) IS 'the tasks of a pipeline of the acting role, as last declared';
+
+-- Which tasks each task of a pipeline waits for.
+CREATE FUNCTION etl._task_dependencies(pipeline text)
+RETURNS TABLE (task text, needs text, because text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH t AS (SELECT * FROM etl._tasks(pipeline))
+	-- a load reads what other tasks fill
+	SELECT l.task, f.task, format('%s reads %s', l.definition ->> 'source', f.task)
+	FROM t l
+	CROSS JOIN LATERAL etl._tables_read(to_regclass(l.definition ->> 'source')) r
+	JOIN t f ON f.target_schema = r.schema_name AND f.target_name = r.relation_name AND f.kind IN ('extract', 'load')
+	WHERE l.kind = 'load' AND f.task <> l.task
+	UNION
+	-- a row may refer only to rows that are there: referenced tables are filled first
+	SELECT l.task, f.task, format('foreign key "%s"', c.conname)
+	FROM t l
+	JOIN pg_constraint c ON c.conrelid = etl._relation(l.target_schema, l.target_name) AND c.contype = 'f'
+	JOIN t f ON etl._relation(f.target_schema, f.target_name) = c.confrelid AND f.kind = 'load'
+	WHERE l.kind = 'load' AND f.task <> l.task
+	UNION
+	-- a check comes after what fills its target
+	SELECT k.task, f.task, format('checks %s', f.task)
+	FROM t k
+	JOIN t f ON f.target_schema = k.target_schema AND f.target_name = k.target_name AND f.kind IN ('extract', 'load')
+	WHERE k.kind = 'check'
+	UNION
+	SELECT k.task, d.task, 'depends_on'
+	FROM t k
+	CROSS JOIN LATERAL unnest(k.depends_on) AS d(task)
+$$;
+COMMENT ON FUNCTION etl._task_dependencies(text) IS 'for each task of a pipeline, the tasks it waits for and why';
+
+CREATE FUNCTION etl._task_order(pipeline text)
+RETURNS TABLE (task text, kind text, ordinal integer, depends_on text[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	done text[] := '{}';
+	ready text[];
+	stuck text;
+BEGIN
+	ordinal := 0;
+	SELECT string_agg(format('"%s" (for "%s")', d.needs, d.task), ', ') INTO stuck
+	FROM etl._task_dependencies(pipeline) d
+	WHERE NOT EXISTS (SELECT FROM etl._tasks(_task_order.pipeline) x WHERE x.task = d.needs);
+	IF stuck IS NOT NULL THEN
+		RAISE EXCEPTION 'depends_on of pipeline "%" names tasks it does not have: %', pipeline, stuck
+			USING ERRCODE = 'undefined_object', HINT = 'Tasks are named by their target (schema.table), checks by their name.';
+	END IF;
+	LOOP
+		SELECT array_agg(x.task ORDER BY (x.kind <> 'extract'), (x.kind = 'check'), x.position) INTO ready
+		FROM etl._tasks(_task_order.pipeline) x
+		WHERE NOT x.task = ANY (done)
+		  AND NOT EXISTS (SELECT FROM etl._task_dependencies(_task_order.pipeline) d
+						  WHERE d.task = x.task AND NOT d.needs = ANY (done));
+		EXIT WHEN ready IS NULL;
+		FOR task, kind, depends_on IN
+			SELECT x.task, x.kind, coalesce((SELECT array_agg(DISTINCT d.needs) FROM etl._task_dependencies(_task_order.pipeline) d WHERE d.task = x.task), '{}')
+			FROM unnest(ready) WITH ORDINALITY r(name, n) JOIN etl._tasks(_task_order.pipeline) x ON x.task = r.name
+			ORDER BY r.n
+		LOOP
+			ordinal := ordinal + 1;
+			RETURN NEXT;
+		END LOOP;
+		done := done || ready;
+	END LOOP;
+	SELECT string_agg(format('"%s" needs "%s" (%s)', d.task, d.needs, d.because), ', ' ORDER BY d.task, d.needs) INTO stuck
+	FROM etl._task_dependencies(pipeline) d
+	WHERE NOT d.task = ANY (done) AND NOT d.needs = ANY (done);
+	IF stuck IS NOT NULL THEN
+		RAISE EXCEPTION 'the tasks of pipeline "%" depend on each other in a circle', pipeline
+			USING ERRCODE = 'invalid_object_definition', DETAIL = stuck || '.',
+				  HINT = 'A view may read its own target, but not a table that is filled from it.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._task_order(text) IS 'the tasks of a pipeline in the order they run; raises for circles and unknown names';

@@ -1,0 +1,127 @@
+-- Ready-made pipelines.  A template is a function that returns the SQL of its pipeline:
+-- etl.template_sql shows it, to be kept and changed; etl.install runs it.
+
+CREATE FUNCTION etl._template_options(template text, options jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t etl.template;
+	o record;
+	given jsonb := coalesce(options, '{}');
+	result jsonb := '{}';
+	expected text;
+BEGIN
+	SELECT * INTO t FROM etl.template x WHERE x.template = _template_options.template;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'template "%" does not exist', template
+			USING ERRCODE = 'undefined_object',
+				  HINT = 'Templates are: ' || (SELECT string_agg(x.template, ', ' ORDER BY x.template) FROM etl.template x) || '.';
+	END IF;
+	PERFORM etl._check_option_names(format('options of template %s', template), given, (SELECT array_agg(k) FROM jsonb_object_keys(t.options) k));
+	FOR o IN SELECT key AS name, value AS definition FROM jsonb_each(t.options) ORDER BY key LOOP
+		IF NOT given ? o.name OR given -> o.name = 'null' THEN
+			IF (o.definition ->> 'required')::boolean THEN
+				RAISE EXCEPTION 'template "%" needs option "%"', template, o.name
+					USING ERRCODE = 'invalid_parameter_value', DETAIL = format('%s: %s.', o.name, o.definition ->> 'description'),
+						  HINT = format('For example {"%s": %s}. etl.templates lists all options.', o.name, coalesce(o.definition -> 'example', '"…"'));
+			END IF;
+			result := result || jsonb_build_object(o.name, o.definition -> 'default');
+			CONTINUE;
+		END IF;
+		expected := CASE
+			WHEN o.definition ->> 'type' = 'text' AND jsonb_typeof(given -> o.name) <> 'string' THEN 'a string'
+			WHEN o.definition ->> 'type' = 'integer' AND (jsonb_typeof(given -> o.name) <> 'number' OR (given ->> o.name) !~ '^[0-9]{1,9}$'
+				OR (given ->> o.name)::bigint NOT BETWEEN (o.definition ->> 'min')::bigint AND (o.definition ->> 'max')::bigint)
+				THEN format('a whole number from %s to %s', o.definition ->> 'min', o.definition ->> 'max')
+			WHEN o.definition ->> 'type' = 'text[]' AND (jsonb_typeof(given -> o.name) <> 'array' OR jsonb_array_length(given -> o.name) = 0
+				OR EXISTS (SELECT FROM jsonb_array_elements(CASE jsonb_typeof(given -> o.name) WHEN 'array' THEN given -> o.name ELSE '[]' END) e WHERE jsonb_typeof(e) <> 'string'))
+				THEN 'an array of strings, not empty' END;
+		IF expected IS NULL AND o.definition ? 'pattern' AND EXISTS (
+			SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(given -> o.name) WHEN 'array' THEN given -> o.name ELSE jsonb_build_array(given -> o.name) END) e
+			WHERE e !~ (o.definition ->> 'pattern')) THEN
+			expected := 'as in ' || (o.definition -> 'example');
+		END IF;
+		IF expected IS NOT NULL THEN
+			RAISE EXCEPTION 'invalid option "%" of template "%"', o.name, template
+				USING ERRCODE = 'invalid_parameter_value',
+					  DETAIL = CASE WHEN o.name = 'token' THEN 'Its value is not shown.' ELSE format('It is: %s', given -> o.name) END,
+					  HINT = format('%s must be %s: %s.', o.name, expected, o.definition ->> 'description');
+		END IF;
+		result := result || jsonb_build_object(o.name, given -> o.name);
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION etl._template_options(text, jsonb) IS 'checks a template''s options and fills their defaults';
+
+-- SQL that makes a server and the credentials of a template.  The token itself appears
+-- only where it was given inline.
+CREATE FUNCTION etl._template_source(server text, options jsonb, show_secrets boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	exists_already boolean := EXISTS (SELECT FROM pg_foreign_server WHERE srvname = server);
+	credential text := CASE WHEN options ->> 'token' IS NOT NULL THEN 'token' WHEN options ->> 'token_file' IS NOT NULL THEN 'token_file'
+							WHEN options ->> 'token_env' IS NOT NULL THEN 'token_env' END;
+	result text;
+BEGIN
+	IF num_nonnulls(options ->> 'token', options ->> 'token_file', options ->> 'token_env') > 1 THEN
+		RAISE EXCEPTION 'token, token_file and token_env exclude each other'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'token_file names a file in etl.secret_directory, token_env an environment variable of the server; token is the secret itself.';
+	END IF;
+	IF exists_already THEN
+		result := format(E'ALTER SERVER %I OPTIONS (SET base_url %L);\n', server, options ->> 'base_url');
+	ELSE
+		result := format(E'CREATE SERVER %I FOREIGN DATA WRAPPER etl_http OPTIONS (base_url %L);\n', server, options ->> 'base_url');
+	END IF;
+	IF credential IS NOT NULL THEN
+		result := result || format(E'DROP USER MAPPING IF EXISTS FOR CURRENT_USER SERVER %I;\nCREATE USER MAPPING FOR CURRENT_USER SERVER %I OPTIONS (auth ''bearer'', %I %L);\n',
+			server, server, credential, CASE WHEN credential = 'token' AND NOT show_secrets THEN '…' ELSE options ->> credential END);
+	END IF;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION etl._template_source(text, jsonb, boolean) IS 'the server and user mapping of a template, as SQL';
+
+CREATE FUNCTION etl._template_sql(template text, options jsonb, pipeline text, show_secrets boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	checked jsonb := etl._template_options(template, options);
+	result text;
+BEGIN
+	PERFORM etl._check_pipeline_settings(pipeline, NULL, 'UTC', 0, '0', '{}');
+	EXECUTE format('SELECT etl.%I($1, $2)', '_template_' || template) INTO STRICT result USING pipeline, checked;
+	RETURN etl._template_source(pipeline, checked, show_secrets) || result;
+END
+$$;
+COMMENT ON FUNCTION etl._template_sql(text, jsonb, text, boolean) IS 'a template as SQL, its options checked';
+
+CREATE FUNCTION etl.template_sql(template text, options jsonb DEFAULT '{}', pipeline text DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT format(E'-- made by etl.template_sql(%L)\n', template) || etl._template_sql(template, options, coalesce(pipeline, template), false) $$;
+COMMENT ON FUNCTION etl.template_sql(text, jsonb, text) IS 'a template as the SQL file of its pipeline, to be kept under version control';
+
+CREATE FUNCTION etl._set_template(pipeline text, template text, options jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM etl._own_pipeline(pipeline);
+	UPDATE etl.pipeline p SET template = _set_template.template WHERE p.pipeline = _set_template.pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl._set_template(text, text, jsonb) IS 'remembers which template a pipeline was made from';
+
+CREATE FUNCTION etl.install(template text, options jsonb DEFAULT '{}', pipeline text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
+AS $$
+DECLARE
+	name text := coalesce(pipeline, template);
+BEGIN
+	EXECUTE etl._template_sql(template, options, name, true);
+	PERFORM etl._set_template(name, template, options - 'token');
+	RETURN name;
+END
+$$;
+COMMENT ON FUNCTION etl.install(text, jsonb, text) IS 'installs a ready-made pipeline and returns its name; installing it again alters it and keeps the data';

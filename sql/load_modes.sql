@@ -1,0 +1,245 @@
+-- The modes of a load.  Every mode ends as a difference between what the target should
+-- hold and what it holds: rows that are right already are not touched.
+
+CREATE TYPE etl._load_counts AS (inserted bigint, updated bigint, deleted bigint, unchanged bigint);
+
+-- Makes the rows of target in a scope equal to those of a relation with the same key.
+-- wanted: a relation with the source's columns; scope: a condition on alias t, the rows
+-- of the target it may delete; remove: whether it may delete at all.
+CREATE FUNCTION etl._apply_difference(target regclass, wanted text, key text[], touch text[], scope text, remove boolean)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts etl._load_counts := (0, 0, 0, 0);
+	key_match text := (SELECT string_agg(format('t.%1$I = s.%1$I', k), ' AND ') FROM unnest(key) k);
+	key_order text := (SELECT string_agg(format('s.%I', k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	columns text;
+	selected text;
+	assignments text;
+	same text;
+	wanted_rows bigint;
+BEGIN
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
+		   string_agg('s.' || quote_ident(a.attname), ', ' ORDER BY a.attnum),
+		   string_agg(format('%1$I = s.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE NOT a.attname = ANY (key)),
+		   string_agg(etl._same('t', 's', a.attname, a.atttypid), ' AND ' ORDER BY a.attnum) FILTER (WHERE NOT a.attname = ANY (key))
+	INTO columns, selected, assignments, same
+	FROM pg_attribute a WHERE a.attrelid = wanted::regclass AND a.attnum > 0 AND NOT a.attisdropped
+	  AND a.attname NOT IN ('observed_pipeline', 'observed_interval');
+	IF remove THEN
+		EXECUTE format('DELETE FROM %s t WHERE (%s) AND NOT EXISTS (SELECT FROM %s s WHERE %s)', target, scope, wanted, key_match);
+		GET DIAGNOSTICS counts.deleted = ROW_COUNT;
+	END IF;
+	IF assignments IS NOT NULL THEN
+		assignments := assignments || coalesce((SELECT string_agg(format(', %I = statement_timestamp()', c), '') FROM unnest(touch) c), '');
+		EXECUTE format('UPDATE %s t SET %s FROM %s s WHERE %s AND NOT (%s)', target, assignments, wanted, key_match, same);
+		GET DIAGNOSTICS counts.updated = ROW_COUNT;
+	END IF;
+	EXECUTE format('INSERT INTO %1$s (%2$s%7$s) SELECT %3$s%8$s FROM %4$s s WHERE NOT EXISTS (SELECT FROM %1$s t WHERE %5$s) ORDER BY %6$s',
+		target, columns, selected, wanted, key_match, key_order,
+		coalesce((SELECT string_agg(format(', %I', c), '') FROM unnest(touch) c), ''),
+		coalesce((SELECT string_agg(', statement_timestamp()', '') FROM unnest(touch) c), ''));
+	GET DIAGNOSTICS counts.inserted = ROW_COUNT;
+	EXECUTE format('SELECT count(*) FROM %s', wanted) INTO wanted_rows;
+	counts.unchanged := wanted_rows - counts.updated - counts.inserted;
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._apply_difference(regclass, text, text[], text[], text, boolean) IS 'brings a target to a wanted state by key, touching only rows that differ';
+
+-- Without a key a row is known by its values: when the multisets differ, the scope is replaced.
+CREATE FUNCTION etl._replace_rows(target regclass, touch text[], scope text)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts etl._load_counts := (0, 0, 0, 0);
+	columns text;
+	values_as_text text;
+	differs boolean;
+BEGIN
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
+		   string_agg(quote_ident(a.attname) || '::text', ', ' ORDER BY a.attnum)
+	INTO columns, values_as_text
+	FROM pg_attribute a WHERE a.attrelid = 'pg_temp.etl_source'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
+	EXECUTE format('SELECT EXISTS (SELECT %1$s FROM %2$s t WHERE (%3$s) EXCEPT ALL SELECT %1$s FROM pg_temp.etl_source)
+						OR EXISTS (SELECT %1$s FROM pg_temp.etl_source EXCEPT ALL SELECT %1$s FROM %2$s t WHERE (%3$s))',
+		values_as_text, target, scope) INTO differs;
+	IF NOT differs THEN
+		SELECT count(*) INTO counts.unchanged FROM pg_temp.etl_source;
+		RETURN counts;
+	END IF;
+	EXECUTE format('DELETE FROM %s t WHERE (%s)', target, scope);
+	GET DIAGNOSTICS counts.deleted = ROW_COUNT;
+	EXECUTE format('INSERT INTO %1$s (%2$s%3$s) SELECT %2$s%4$s FROM pg_temp.etl_source', target, columns,
+		coalesce((SELECT string_agg(format(', %I', c), '') FROM unnest(touch) c), ''),
+		coalesce((SELECT string_agg(', statement_timestamp()', '') FROM unnest(touch) c), ''));
+	GET DIAGNOSTICS counts.inserted = ROW_COUNT;
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._replace_rows(regclass, text[], text) IS 'replaces the rows of a scope by pg_temp.etl_source, when they differ at all';
+
+-- mode full: the target is what the view gives.
+CREATE FUNCTION etl._load_full(target regclass, key text[], touch text[]) RETURNS etl._load_counts
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF key IS NULL THEN
+		RETURN etl._replace_rows(target, touch, 'true');
+	END IF;
+	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', true);
+END
+$$;
+COMMENT ON FUNCTION etl._load_full(regclass, text[], text[]) IS 'mode full: replaces the contents, as a difference, without dropping or truncating';
+
+-- mode partition: the rows of the run's data interval are what the view gives.
+CREATE FUNCTION etl._load_partition(target regclass, source regclass, key text[], touch text[], partition_by name, timezone text)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	column_type regtype := (SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attname = partition_by);
+	since text;
+	until text;
+	outside bigint;
+	sample text;
+BEGIN
+	IF column_type = 'timestamptz'::regtype THEN
+		since := etl.data_interval_start()::text;
+		until := etl.data_interval_end()::text;
+	ELSE
+		since := (etl.data_interval_start() AT TIME ZONE timezone)::text;
+		until := (etl.data_interval_end() AT TIME ZONE timezone)::text;
+		IF column_type = 'date'::regtype AND (since::timestamp <> since::date OR until::timestamp <> until::date) THEN
+			RAISE EXCEPTION 'column "%" of % is a date and cannot tell data intervals apart', partition_by, target
+				USING ERRCODE = 'datatype_mismatch',
+					  DETAIL = format('The interval is %s to %s.', since, until),
+					  HINT = 'Give partition_by a column of type timestamptz, or the pipeline a daily schedule.';
+		END IF;
+	END IF;
+	EXECUTE format('SELECT count(*), min(%1$I)::text FROM pg_temp.etl_source WHERE (%1$I >= %2$L::%4$s AND %1$I < %3$L::%4$s) IS NOT TRUE',
+		partition_by, since, until, column_type) INTO outside, sample;
+	IF outside > 0 THEN
+		RAISE EXCEPTION '% rows of % lie outside the data interval', outside, source
+			USING ERRCODE = 'data_exception',
+				  DETAIL = format('%s of one is %s; the interval is %s to %s.', partition_by, coalesce(sample, 'null'), since, until),
+				  HINT = 'Filter the view by etl.data_interval_start() and etl.data_interval_end(), or use another mode.';
+	END IF;
+	IF key IS NULL THEN
+		RETURN etl._replace_rows(target, touch, format('t.%1$I >= %2$L::%4$s AND t.%1$I < %3$L::%4$s', partition_by, since, until, column_type));
+	END IF;
+	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch,
+		format('t.%1$I >= %2$L::%4$s AND t.%1$I < %3$L::%4$s', partition_by, since, until, column_type), true);
+END
+$$;
+COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name, text) IS 'mode partition: replaces the rows of the run''s data interval';
+
+-- mode incremental over a view of one interval: the interval's observations are replaced,
+-- then each key they concern takes its best observation of any interval.
+CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[])
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts etl._load_counts;
+	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	o_key_list text := (SELECT string_agg('o.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	o_matches_s text := (SELECT string_agg(format('o.%1$I = s.%1$I', k), ' AND ') FROM unnest(key) k);
+	columns text;
+	selected text;
+	assignments text;
+	same text;
+	source_rows bigint;
+BEGIN
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
+		   string_agg('s.' || quote_ident(a.attname), ', ' ORDER BY a.attnum),
+		   string_agg(format('%1$I = s.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE NOT a.attname = ANY (key)),
+		   coalesce(string_agg(etl._same('o', 's', a.attname, a.atttypid), ' AND ' ORDER BY a.attnum) FILTER (WHERE NOT a.attname = ANY (key)), 'true')
+	INTO columns, selected, assignments, same
+	FROM pg_attribute a WHERE a.attrelid = 'pg_temp.etl_source'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA', key_list, target);
+	EXECUTE format('WITH gone AS (DELETE FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2
+			AND NOT EXISTS (SELECT FROM pg_temp.etl_source s WHERE %2$s) RETURNING %3$s)
+		INSERT INTO pg_temp.etl_affected SELECT * FROM gone', observations, o_matches_s, o_key_list)
+	USING pipeline, etl.data_interval_start();
+	IF assignments IS NOT NULL THEN
+		EXECUTE format('WITH changed AS (UPDATE %1$s o SET %2$s FROM pg_temp.etl_source s
+				WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %3$s AND NOT (%4$s) RETURNING %5$s)
+			INSERT INTO pg_temp.etl_affected SELECT * FROM changed', observations, assignments, o_matches_s, same, o_key_list)
+		USING pipeline, etl.data_interval_start();
+	END IF;
+	EXECUTE format('WITH added AS (INSERT INTO %1$s AS o (%2$s, observed_pipeline, observed_interval)
+			SELECT %3$s, $1, $2 FROM pg_temp.etl_source s
+			WHERE NOT EXISTS (SELECT FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %4$s) RETURNING %5$s)
+		INSERT INTO pg_temp.etl_affected SELECT * FROM added', observations, columns, selected, o_matches_s, o_key_list)
+	USING pipeline, etl.data_interval_start();
+	ANALYZE pg_temp.etl_affected;
+	-- the version decides; without one, or when it is the same, the later interval does
+	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
+		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o USING (%4$s)
+		ORDER BY %1$s%5$s, s.observed_interval DESC, s.observed_pipeline',
+		(SELECT string_agg('s.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)),
+		selected, observations, key_list, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
+	ANALYZE pg_temp.etl_winner;
+	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
+		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', (SELECT string_agg(format('o.%1$I = t.%1$I', k), ' AND ') FROM unnest(key) k)), true);
+	SELECT count(*) INTO source_rows FROM pg_temp.etl_source;
+	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._load_observed(regclass, regclass, text, text[], text, text[]) IS
+	'mode incremental for a view of one interval: the same result whatever the order of runs';
+
+CREATE FUNCTION etl._is_snapshot(pipeline text, source regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	-- a view over everything this pipeline holds tells what is gone; a view that also
+	-- reads tables nobody here fills tells only what it has
+	SELECT bool_and(EXISTS (SELECT FROM etl._tasks(pipeline) t WHERE t.target_schema = r.schema_name AND t.target_name = r.relation_name
+							AND t.kind IN ('extract', 'load')))
+	FROM etl._tables_read(source) r
+$$;
+COMMENT ON FUNCTION etl._is_snapshot(text, regclass) IS 'whether a view reads only tables that its pipeline fills, so that an absent key is gone';
+
+CREATE FUNCTION etl._load_target(pipeline text, task text, timezone text, definition jsonb, target regclass, latest_interval timestamptz)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	source regclass := to_regclass(definition ->> 'source');
+	mode text := definition ->> 'mode';
+	key text[] := (SELECT array_agg(k ORDER BY n) FROM jsonb_array_elements_text(definition -> 'key') WITH ORDINALITY e(k, n));
+	touch text[] := (SELECT array_agg(c) FROM jsonb_array_elements_text(definition #> '{options,touch}') c);
+	counts etl._load_counts := (0, 0, 0, 0);
+	snapshot boolean;
+	changed_rows bigint;
+BEGIN
+	IF source IS NULL OR target IS NULL THEN
+		RAISE EXCEPTION 'relation "%" does not exist', CASE WHEN source IS NULL THEN definition ->> 'source' ELSE task END
+			USING ERRCODE = 'undefined_table', HINT = format('It was there when the load was declared; make it again, or drop the task of pipeline "%s".', pipeline);
+	END IF;
+	IF mode = 'full' AND latest_interval > etl.data_interval_start() AND etl._reads_interval(source) THEN
+		PERFORM etl._log('INFO', pipeline, etl.run_id(), task, format('%s keeps the state of the later interval %s', target, latest_interval));
+		EXECUTE format('SELECT count(*) FROM %s', target) INTO counts.unchanged;
+		RETURN counts;
+	END IF;
+	PERFORM etl._materialize_source(source, target);
+	PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
+	IF mode = 'full' THEN
+		counts := etl._load_full(target, key, touch);
+	ELSIF mode = 'partition' THEN
+		counts := etl._load_partition(target, source, key, touch, definition ->> 'partition_by', timezone);
+	ELSIF etl._keeps_observations(source, definition -> 'options') THEN
+		counts := etl._load_observed(target, (SELECT etl._relation(n.nspname, ('obs_' || c.relname)::name)
+				FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target),
+			pipeline, key, definition ->> 'version', touch);
+	ELSE
+		snapshot := coalesce(definition ->> 'source_kind' = 'snapshot', etl._is_snapshot(pipeline, source) AND NOT etl._reads_interval(source), false);
+		counts := etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', snapshot);
+	END IF;
+	changed_rows := counts.inserted + counts.updated + counts.deleted;
+	IF changed_rows > 0 AND changed_rows >= 0.1 * (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = target) THEN
+		EXECUTE format('ANALYZE %s', target);		-- what reads it next in this run plans with today's figures
+	END IF;
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._load_target(text, text, text, jsonb, regclass, timestamptz) IS 'fills one target from its view in its mode; returns what changed';

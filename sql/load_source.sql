@@ -1,0 +1,59 @@
+-- The rows a load works from: its view, evaluated once, in the types of the target.
+
+CREATE FUNCTION etl._same(a text, b text, column_name text, column_type regtype) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	-- types without equality (json, xml, point …) are compared as text
+	SELECT CASE WHEN EXISTS (SELECT FROM pg_operator o WHERE o.oprname = '=' AND o.oprleft = base.type AND o.oprright = base.type AND o.oprcanmerge)
+					 OR EXISTS (SELECT FROM pg_type t WHERE t.oid = base.type AND (t.typcategory IN ('A', 'E', 'R', 'S') OR t.typtype = 'm'))
+				THEN format('%1$s.%3$I IS NOT DISTINCT FROM %2$s.%3$I', a, b, column_name)
+				ELSE format('%1$s.%3$I::text IS NOT DISTINCT FROM %2$s.%3$I::text', a, b, column_name) END
+	FROM (SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END AS type FROM pg_type t WHERE t.oid = column_type) base
+$$;
+COMMENT ON FUNCTION etl._same(text, text, text, regtype) IS 'a null-safe SQL condition that a column of two aliases holds the same value';
+
+CREATE FUNCTION etl._materialize_source(source regclass, target regclass) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	columns text := (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+					 WHERE attrelid = source AND attnum > 0 AND NOT attisdropped);
+	source_rows bigint;
+BEGIN
+	DROP TABLE IF EXISTS pg_temp.etl_source, pg_temp.etl_affected, pg_temp.etl_winner;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_source ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA', columns, target);
+	EXECUTE format('INSERT INTO pg_temp.etl_source (%1$s) SELECT %1$s FROM %2$s', columns, source);
+	GET DIAGNOSTICS source_rows = ROW_COUNT;
+	ANALYZE pg_temp.etl_source;
+	RETURN source_rows;
+END
+$$;
+COMMENT ON FUNCTION etl._materialize_source(regclass, regclass) IS 'evaluates a load''s view once into pg_temp.etl_source, with the types of the target; returns the number of rows';
+
+CREATE FUNCTION etl._check_source_keys(source regclass, key text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	any_null text := (SELECT string_agg(format('%I IS NULL', k), ' OR ') FROM unnest(key) k);
+	bad_rows bigint;
+	sample text;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM pg_temp.etl_source WHERE %s', any_null) INTO bad_rows;
+	IF bad_rows > 0 THEN
+		EXECUTE format('SELECT left(to_jsonb(s)::text, 500) FROM pg_temp.etl_source s WHERE %s LIMIT 1', any_null) INTO sample;
+		RAISE EXCEPTION '% of the rows of % have no key', bad_rows, source
+			USING ERRCODE = 'not_null_violation', DETAIL = format('One of them is: %s', sample),
+				  HINT = format('The key is (%s); filter such rows in the view, or give them a key there.', key_list);
+	END IF;
+	EXECUTE format('SELECT count(*), string_agg(k, '', '') FILTER (WHERE n <= 5) FROM (
+			SELECT row(%1$s)::text AS k, row_number() OVER (ORDER BY %1$s) AS n FROM pg_temp.etl_source GROUP BY %1$s HAVING count(*) > 1) d',
+		key_list) INTO bad_rows, sample;
+	IF bad_rows > 0 THEN
+		RAISE EXCEPTION '% keys occur more than once in %', bad_rows, source
+			USING ERRCODE = 'unique_violation', DETAIL = format('Among them, as (%s): %s', key_list, sample),
+				  HINT = 'Let the view give one row a key, for example by DISTINCT ON (key) … ORDER BY key, updated_at DESC.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_source_keys(regclass, text[]) IS 'raises when pg_temp.etl_source has rows without a key or several rows of one key, with a sample';

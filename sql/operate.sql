@@ -1,0 +1,81 @@
+-- Verbs of operation.
+
+CREATE FUNCTION etl._wake_coordinator_on_commit() RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_coordinator_on_commit';
+COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'wakes the coordinator of this database when the transaction commits';
+
+CREATE FUNCTION etl.cancel(run bigint, reason text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r etl.run;
+BEGIN
+	SELECT * INTO r FROM etl.run x WHERE x.run_id = run;
+	IF NOT FOUND OR NOT etl._is_member(r.owner, etl._acting_role()) THEN
+		RAISE EXCEPTION 'run % does not exist', run
+			USING ERRCODE = 'undefined_object', HINT = 'etl.runs lists the runs you may see.';
+	ELSIF r.state NOT IN ('queued', 'running') THEN
+		RAISE EXCEPTION 'run % is not active', run
+			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('Its state is %s.', r.state),
+				  HINT = 'Only queued and running runs can be cancelled; etl.progress lists them.';
+	END IF;
+	INSERT INTO etl.cancel_request (run_id, requested_by, reason) VALUES (run, etl._acting_role(), coalesce(reason, 'cancelled by ' || etl._acting_role()))
+	ON CONFLICT DO NOTHING;
+	IF etl._lock_holder('coordinator', 0) IS NULL THEN
+		-- left over from a crash: nobody else will end it
+		PERFORM etl._notice_lost_attempts();
+		PERFORM etl._pass_cancellations_on();
+		RETURN 'cancelled';
+	END IF;
+	PERFORM etl._wake_coordinator_on_commit();
+	RETURN 'cancelling';
+END
+$$;
+COMMENT ON FUNCTION etl.cancel(bigint, text) IS 'cancels a queued or running run; takes effect when this transaction commits';
+
+CREATE FUNCTION etl.pause(pipeline text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	changed bigint;
+BEGIN
+	PERFORM etl._own_pipeline(pipeline) WHERE pipeline IS NOT NULL;
+	UPDATE etl.pipeline p SET paused = true
+	WHERE (pause.pipeline IS NULL OR p.pipeline = pause.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND NOT p.paused;
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION etl.pause(text) IS 'pauses a pipeline, or all of yours: nothing runs it until etl.resume; a run under way ends normally';
+
+CREATE FUNCTION etl.resume(pipeline text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	changed bigint;
+	r etl.run;
+BEGIN
+	PERFORM etl._own_pipeline(pipeline) WHERE pipeline IS NOT NULL;
+	IF etl._is_copy() THEN
+		IF NOT pg_has_role(etl._acting_role(), (SELECT datdba FROM pg_database WHERE datname = current_database()), 'USAGE') THEN
+			RAISE EXCEPTION 'permission denied to resume the pipelines of a copied database'
+				USING ERRCODE = 'insufficient_privilege', HINT = 'The owner of the database or a superuser can.';
+		END IF;
+		DELETE FROM etl.instance;
+		PERFORM etl._claim_instance();
+		UPDATE etl.load l SET superseded_xid = NULL WHERE l.superseded_xid IS NOT NULL;	-- of another server
+	END IF;
+	-- runs that were active when the database was copied or crashed go on nowhere
+	FOR r IN SELECT * FROM etl.run x WHERE x.state IN ('queued', 'running') AND etl._lock_holder('coordinator', 0) IS NULL LOOP
+		PERFORM etl._notice_lost_attempts();
+		IF EXISTS (SELECT FROM etl.run x WHERE x.run_id = r.run_id AND x.state IN ('queued', 'running')) THEN
+			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
+		END IF;
+	END LOOP;
+	UPDATE etl.pipeline p SET paused = false
+	WHERE (resume.pipeline IS NULL OR p.pipeline = resume.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND p.paused;
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION etl.resume(text) IS 'resumes a paused pipeline, or all of yours; in a restored or cloned database, lets pipelines run here';

@@ -1,0 +1,16 @@
+-- Who may do what.  Functions whose name begins with an underscore are internal: those a
+-- worker or a declaration needs check the caller themselves; the rest is not callable.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
+GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.quarantine,
+	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz),
+	etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
+	etl._notice_lost_attempts(), etl._pass_cancellations_on(), etl._start_runs(), etl._finish_runs(),
+	etl._end_run(etl.run, text, text, text, text, text, text),
+	etl._end_failed_attempt(etl.task_run, text, text, text, text),
+	etl._record_evidence(etl.task_run, jsonb, text),
+	etl._claim_instance(), etl._wake(integer)
+FROM PUBLIC;

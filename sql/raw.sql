@@ -1,0 +1,159 @@
+-- Raw tables: payloads as received, partitioned so that a large load can be reclaimed
+-- whole, and the ledger views through which readers see published loads only.
+-- docs/decisions/0002-raw-partitions.md has the reasons.
+
+CREATE VIEW etl.published_loads WITH (security_barrier) AS
+	SELECT load_id, data_interval_start, data_interval_end, published_at
+	FROM etl.load WHERE state = 'published';
+COMMENT ON VIEW etl.published_loads IS 'the ledger that vr_ views of raw tables join: the loads readers may see';
+
+CREATE FUNCTION etl.json_path_keys(path text) RETURNS text[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_json_path_keys';
+COMMENT ON FUNCTION etl.json_path_keys(text) IS 'a path to one value ($.user.id, $["a b"], $.tags[0]) as the text[] that #> takes';
+
+CREATE FUNCTION etl._check_record_path(path text) RETURNS void
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_check_record_path';
+COMMENT ON FUNCTION etl._check_record_path(text) IS 'raises unless the path is one of those that records can be split by: members and [*]';
+
+CREATE FUNCTION etl._create_raw_table(schema_name name, relation_name name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM etl._ensure_schema(schema_name);
+	IF etl._relation(schema_name, relation_name) IS NULL THEN
+		EXECUTE format($sql$
+			CREATE TABLE %1$I.%2$I (
+				load_id bigint NOT NULL,
+				data_interval_start timestamptz NOT NULL,
+				data_interval_end timestamptz NOT NULL,
+				slice integer NOT NULL,
+				record_number integer NOT NULL,
+				item jsonb,
+				payload jsonb COMPRESSION lz4 NOT NULL,
+				fetched_at timestamptz NOT NULL,
+				partition_key bigint NOT NULL DEFAULT 0,
+				PRIMARY KEY (load_id, slice, record_number, partition_key)
+			) PARTITION BY LIST (partition_key)$sql$, schema_name, relation_name);
+		EXECUTE format('CREATE TABLE %I.%I PARTITION OF %I.%I FOR VALUES IN (0)',
+			schema_name, left(relation_name, 56) || '_shared', schema_name, relation_name);
+		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, relation_name,
+			'raw records of every load, unpublished and superseded ones too; read the vr_ or vl_ view');
+		EXECUTE format('COMMENT ON COLUMN %I.%I.partition_key IS %L', schema_name, relation_name,
+			'0: shared by small loads; else the large load that has a partition of its own');
+		EXECUTE format('COMMENT ON COLUMN %I.%I.item IS %L', schema_name, relation_name,
+			'the row of for_each this record was asked for');
+	ELSIF NOT EXISTS (
+		SELECT FROM pg_attribute WHERE attrelid = etl._relation(schema_name, relation_name)
+		  AND attname = 'partition_key' AND NOT attisdropped)
+	THEN
+		RAISE EXCEPTION 'table %.% exists and is not a raw table', schema_name, relation_name
+			USING ERRCODE = 'wrong_object_type',
+				  HINT = 'Choose another target, or rename that table: raw tables are made by etl.add_extract.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._create_raw_table(name, name) IS 'makes a raw table with its shared partition, unless it is there';
+
+CREATE FUNCTION etl._create_raw_views(schema_name name, relation_name name, key text[], version text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	columns CONSTANT text := 'r.load_id, l.data_interval_start, l.data_interval_end, r.slice, r.record_number, r.item, r.payload, r.fetched_at';
+	key_list text;
+BEGIN
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT %3$s FROM %1$I.%4$I r JOIN etl.published_loads l USING (load_id)',
+		schema_name, 'vr_' || relation_name, columns, relation_name);
+	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'the records of published loads');
+	IF key IS NULL THEN
+		IF etl._relation(schema_name, ('vl_' || relation_name)::name) IS NOT NULL THEN
+			EXECUTE format('DROP VIEW %I.%I', schema_name, 'vl_' || relation_name);
+		END IF;
+		RETURN;
+	END IF;
+	SELECT string_agg(format('v.payload #> %L::text[]', etl.json_path_keys(k)), ', ' ORDER BY n) INTO key_list
+	FROM unnest(key) WITH ORDINALITY u(k, n);
+	-- the version decides; without one, or when it is the same, the later interval does
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT DISTINCT ON (%3$s) v.* FROM %1$I.%4$I v ORDER BY %3$s%5$s, v.data_interval_start DESC, v.load_id DESC, v.slice DESC, v.record_number DESC',
+		schema_name, 'vl_' || relation_name, key_list, 'vr_' || relation_name,
+		CASE WHEN version IS NULL THEN ''
+			 ELSE format(', nullif(v.payload #> %L::text[], %L::jsonb) DESC NULLS LAST', etl.json_path_keys(version), 'null') END);
+	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vl_' || relation_name, 'the latest version of each record of published loads');
+END
+$$;
+COMMENT ON FUNCTION etl._create_raw_views(name, name, text[], text) IS 'makes or replaces vr_<table> and, with a key, vl_<table>';
+
+-- A load that has grown large goes on in a partition of its own.  Attached before
+-- publication: ATTACH takes a light lock, CREATE … PARTITION OF would stop readers.
+CREATE FUNCTION etl._give_own_partition(load_id bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+AS $$
+DECLARE
+	l record;
+	partition_name name;
+BEGIN
+	SELECT target_schema, target_name INTO STRICT l FROM etl._load_of_worker(load_id);
+	partition_name := left(l.target_name, 40) || '_load_' || load_id;
+	BEGIN
+		EXECUTE format('CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING ALL)', l.target_schema, partition_name, l.target_name);
+		EXECUTE format('ALTER TABLE %1$I.%3$I ATTACH PARTITION %1$I.%2$I FOR VALUES IN (%4$s)', l.target_schema, partition_name, l.target_name, load_id);
+	EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+		RETURN false;			-- somebody is altering the table: the shared partition will do
+	END;
+	PERFORM etl._record_partition(load_id, partition_name);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION etl._give_own_partition(bigint) IS 'makes and attaches a partition for one large load; false when the table is locked';
+
+CREATE FUNCTION etl._oldest_xmin() RETURNS xid8
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'etl_oldest_xmin';
+COMMENT ON FUNCTION etl._oldest_xmin() IS 'the horizon of this database: no snapshot still in use is older';
+
+CREATE FUNCTION etl._reclaimable_loads(schema_name name, relation_name name)
+RETURNS TABLE (load_id bigint, partition_name name, unseen boolean)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT l.load_id, l.partition_name,
+		   l.superseded_xid IS NULL OR l.superseded_xid < etl._oldest_xmin()
+	FROM etl.load l
+	WHERE l.target_schema = schema_name AND l.target_name = relation_name
+	  AND l.state IN ('superseded', 'abandoned') AND l.reclaimed_at IS NULL
+	ORDER BY l.load_id LIMIT 100
+$$;
+COMMENT ON FUNCTION etl._reclaimable_loads(name, name) IS 'loads whose rows nobody needs, and whether no snapshot can still see them';
+
+CREATE FUNCTION etl._mark_reclaimed(load_id bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	UPDATE etl.load l SET reclaimed_at = clock_timestamp()
+	WHERE l.load_id = _mark_reclaimed.load_id AND l.state IN ('superseded', 'abandoned')
+	  AND EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline AND etl._is_member(p.owner, etl._acting_role()))
+$$;
+COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a superseded load are gone';
+
+-- A DELETE is safe under any reader; a DROP is not, a snapshot taken before the load was
+-- superseded would find the table empty: it waits for the horizon, and briefly for locks.
+CREATE FUNCTION etl._reclaim(schema_name name, relation_name name) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+AS $$
+DECLARE
+	l record;
+	reclaimed bigint := 0;
+BEGIN
+	FOR l IN SELECT * FROM etl._reclaimable_loads(schema_name, relation_name) LOOP
+		IF l.partition_name IS NOT NULL AND etl._relation(schema_name, l.partition_name) IS NOT NULL THEN
+			CONTINUE WHEN NOT l.unseen;
+			BEGIN
+				EXECUTE format('DROP TABLE %I.%I', schema_name, l.partition_name);
+			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+				CONTINUE;		-- a reader holds it: the next run tries again
+			END;
+		END IF;
+		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
+		PERFORM etl._mark_reclaimed(l.load_id);
+		reclaimed := reclaimed + 1;
+	END LOOP;
+	RETURN reclaimed;
+END
+$$;
+COMMENT ON FUNCTION etl._reclaim(name, name) IS 'removes the rows of superseded and abandoned loads of a raw table';

@@ -1,0 +1,79 @@
+-- Who acts, and what they may do.
+
+CREATE FUNCTION etl._acting_role() RETURNS name
+LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'etl_acting_role';
+COMMENT ON FUNCTION etl._acting_role() IS 'the role of the session (SET ROLE counts), also inside SECURITY DEFINER functions';
+
+CREATE FUNCTION etl._is_member(role_name name, member name) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM pg_roles m WHERE m.rolname = member AND m.rolsuper)
+		OR EXISTS (SELECT FROM pg_roles r, pg_roles m
+				   WHERE r.rolname = role_name AND m.rolname = member AND pg_has_role(m.oid, r.oid, 'USAGE'))
+$$;
+COMMENT ON FUNCTION etl._is_member(name, name) IS 'whether member has the rights of role_name; false, not an error, when either is gone';
+
+CREATE FUNCTION etl._may_see(owner name) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT etl._is_member(owner, current_user) $$;
+COMMENT ON FUNCTION etl._may_see(name) IS 'row filter of the views: the owner''s role and its members';
+
+-- Raises unless the acting role may change the pipeline; returns the pipeline.
+CREATE FUNCTION etl._own_pipeline(pipeline text) RETURNS etl.pipeline
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_pipeline etl.pipeline;
+BEGIN
+	SELECT * INTO found_pipeline FROM etl.pipeline p WHERE p.pipeline = _own_pipeline.pipeline;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'pipeline "%" does not exist', pipeline
+			USING ERRCODE = 'undefined_object',
+				  HINT = coalesce('Declared pipelines are: '
+					|| (SELECT string_agg(p.pipeline, ', ' ORDER BY p.pipeline) FROM etl.pipeline p
+						WHERE etl._is_member(p.owner, etl._acting_role())) || '.',
+					'Declare one with etl.create_pipeline or etl.install.');
+	END IF;
+	IF NOT etl._is_member(found_pipeline.owner, etl._acting_role()) THEN
+		RAISE EXCEPTION 'permission denied for pipeline "%"', pipeline
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = format('It belongs to role "%s".', found_pipeline.owner),
+				  HINT = 'Only its owner, members of the owner''s role and superusers may change or run it.';
+	END IF;
+	RETURN found_pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl._own_pipeline(text) IS 'the pipeline, if the acting role may change it; an error otherwise';
+
+CREATE FUNCTION etl._log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO etl.log_entry (level, pipeline, run_id, task, message, detail)
+	SELECT level, pipeline, run_id, task, message, detail
+	WHERE pipeline IS NULL OR EXISTS (
+		SELECT FROM etl.pipeline p WHERE p.pipeline = _log.pipeline AND etl._is_member(p.owner, etl._acting_role()))
+$$;
+COMMENT ON FUNCTION etl._log(text, text, bigint, text, text, jsonb) IS 'adds an entry to etl.log for a pipeline of the acting role';
+
+CREATE FUNCTION etl._database_identity() RETURNS TABLE (system_identifier bigint, database_oid oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT s.system_identifier, d.oid FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
+$$;
+COMMENT ON FUNCTION etl._database_identity() IS 'what tells this database from a restored or cloned copy of it';
+
+CREATE FUNCTION etl._is_copy() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM etl.instance i, etl._database_identity() d
+				   WHERE (i.system_identifier, i.database_oid) IS DISTINCT FROM (d.system_identifier, d.database_oid))
+$$;
+COMMENT ON FUNCTION etl._is_copy() IS 'whether the pipelines were declared in another database: this one was restored or cloned and is paused until etl.resume()';
+
+CREATE FUNCTION etl._claim_instance() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO etl.instance (system_identifier, database_oid) SELECT * FROM etl._database_identity()
+	ON CONFLICT (singleton) DO NOTHING
+$$;
+COMMENT ON FUNCTION etl._claim_instance() IS 'remembers, at the first declaration, which database the pipelines belong to';

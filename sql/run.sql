@@ -1,0 +1,87 @@
+-- Running and waiting.  etl_run is the only function outside schema etl.
+
+CREATE FUNCTION @extschema@.etl_run(run_date date DEFAULT current_date, pipeline text DEFAULT NULL)
+RETURNS TABLE (run_id bigint, pipeline_name text, data_interval_start timestamptz, data_interval_end timestamptz, state text,
+	duration interval, fetched bigint, loaded bigint, quarantined bigint, inserted bigint, updated bigint, deleted bigint)
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'etl_run';
+COMMENT ON FUNCTION @extschema@.etl_run(date, text) IS
+	'runs the data intervals that start on a date, of one pipeline or of all that are not paused; waits, shows progress and returns a row a run';
+
+CREATE PROCEDURE etl.run(pipeline text, interval_start timestamptz, interval_end timestamptz)
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_run_procedure';
+COMMENT ON PROCEDURE etl.run(text, timestamptz, timestamptz) IS
+	'runs one data interval of a pipeline and waits for it without holding a snapshot: commits before it waits';
+
+CREATE FUNCTION etl._request_status(request bigint, OUT active integer, OUT activity text, OUT coordinator_pid integer, OUT blocked_by_caller text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+BEGIN
+	SELECT count(*) FILTER (WHERE x.state IN ('queued', 'running')) INTO active FROM etl.run x WHERE x.request_id = request;
+	coordinator_pid := etl._lock_holder('coordinator', 0);
+	SELECT string_agg(a.query, '; ' ORDER BY x.run_id) INTO activity
+	FROM etl.run x
+	JOIN etl.task_run t USING (run_id)
+	JOIN etl._locks_held() h ON h.kind = 3 AND h.id = t.task_run_id
+	JOIN pg_stat_activity a ON a.pid = h.pid
+	WHERE x.request_id = request AND t.state = 'running';
+	-- whoever a worker of ours waits for, through others that wait too: is it this session?
+	WITH RECURSIVE waiting(worker, pid) AS (
+		SELECT DISTINCT h.pid, h.pid FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid AND a.wait_event_type = 'Lock'
+		WHERE h.kind = 1 OR h.kind = 3 AND h.id IN (SELECT t.task_run_id FROM etl.run x JOIN etl.task_run t USING (run_id)
+													WHERE x.request_id = request AND t.state = 'running')
+		UNION
+		SELECT w.worker, b.pid FROM waiting w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) b(pid))
+	SELECT w.worker, (SELECT string_agg(DISTINCT coalesce(l.relation::regclass::text, l.locktype), ', ') FROM pg_locks l WHERE l.pid = w.worker AND NOT l.granted) AS lock
+	INTO r FROM waiting w WHERE w.pid = pg_backend_pid() LIMIT 1;
+	IF FOUND THEN
+		blocked_by_caller := format('Process %s waits for %s, which this session has locked.', r.worker, coalesce(r.lock, 'a lock'));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._request_status(bigint) IS 'what a waiting caller needs to know: runs still active, what they do, and whether it blocks them itself';
+
+CREATE FUNCTION etl._request_results(request bigint)
+RETURNS TABLE (run_id bigint, pipeline text, data_interval_start timestamptz, data_interval_end timestamptz, state text,
+	duration interval, fetched bigint, loaded bigint, quarantined bigint, inserted bigint, updated bigint, deleted bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT r.run_id, r.pipeline, r.data_interval_start, r.data_interval_end, r.state, r.ended_at - r.started_at,
+		   coalesce(sum(t.fetched), 0)::bigint, coalesce(sum(t.loaded), 0)::bigint, coalesce(sum(t.quarantined), 0)::bigint,
+		   coalesce(sum(t.inserted), 0)::bigint, coalesce(sum(t.updated), 0)::bigint, coalesce(sum(t.deleted), 0)::bigint
+	FROM etl.run r LEFT JOIN etl.task_run t USING (run_id)
+	WHERE r.request_id = request AND r.requested_by = etl._acting_role()
+	GROUP BY r.run_id ORDER BY r.pipeline, r.data_interval_start, r.run_id
+$$;
+COMMENT ON FUNCTION etl._request_results(bigint) IS 'a row a run of a request, for its caller';
+
+CREATE FUNCTION etl._raise_failures(request bigint) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	failed integer;
+	total integer;
+	f etl.run;
+	text_of_all text;
+BEGIN
+	SELECT count(*) FILTER (WHERE r.state <> 'success'), count(*),
+		   string_agg(format('run %s of pipeline "%s" (%s) %s%s: %s%s', r.run_id, r.pipeline, r.run_date, r.state,
+				coalesce(' in task ' || r.error_task, ''), r.error_message, coalesce(' - ' || r.error_detail, '')), E'\n' ORDER BY r.run_id)
+			FILTER (WHERE r.state <> 'success')
+	INTO failed, total, text_of_all FROM etl.run r WHERE r.request_id = request;
+	IF failed = 0 THEN
+		RETURN;
+	END IF;
+	SELECT * INTO f FROM etl.run r WHERE r.request_id = request AND r.state <> 'success' ORDER BY r.run_id LIMIT 1;
+	IF failed = 1 THEN
+		RAISE EXCEPTION 'run % of pipeline "%" (%) %: %', f.run_id, f.pipeline, f.run_date,
+				f.state || coalesce(' in task ' || f.error_task, ''), f.error_message
+			USING ERRCODE = coalesce(f.error_code, 'P0001'), DETAIL = coalesce(f.error_detail, ''), HINT = coalesce(f.error_hint, '');
+	END IF;
+	RAISE EXCEPTION '% of % runs failed', failed, total
+		USING ERRCODE = CASE WHEN NOT EXISTS (SELECT FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'cancelled')) THEN '57014' ELSE 'P0001' END,
+			  DETAIL = text_of_all, HINT = 'etl.runs and etl.log tell more.';
+END
+$$;
+COMMENT ON FUNCTION etl._raise_failures(bigint) IS 'raises one error that names run, task and cause of each failure of a request';

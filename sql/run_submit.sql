@@ -1,0 +1,79 @@
+-- Asking for runs.  The caller of etl_run cannot commit rows while it waits, so the
+-- coordinator process it starts does, on its behalf and checked against its role.
+
+CREATE FUNCTION etl._intervals_to_run(p etl.pipeline, run_date date, interval_start timestamptz, interval_end timestamptz)
+RETURNS TABLE (data_interval_start timestamptz, data_interval_end timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT interval_start, interval_end WHERE interval_start IS NOT NULL
+	UNION
+	SELECT i.data_interval_start, i.data_interval_end FROM etl.schedule_intervals(p.schedule, p.timezone, run_date) i
+	WHERE interval_start IS NULL
+	UNION
+	-- intervals that were run before they were over, and are over now, are completed first
+	SELECT latest.data_interval_start, latest.data_interval_end
+	FROM (SELECT DISTINCT ON (r.data_interval_start) r.data_interval_start, r.data_interval_end, r.interval_is_open
+		  FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success'
+		  ORDER BY r.data_interval_start, r.run_id DESC) latest
+	WHERE latest.interval_is_open AND latest.data_interval_end <= etl._now() AND interval_start IS NULL
+	ORDER BY 1
+$$;
+COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, timestamptz) IS 'the intervals a request covers, open ones of the past included';
+
+CREATE FUNCTION etl._submit(request bigint, caller name, caller_pid integer, run_date date, pipeline text, interval_start timestamptz, interval_end timestamptz)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p etl.pipeline;
+	i record;
+	active bigint;
+BEGIN
+	IF etl._is_copy() THEN
+		RAISE EXCEPTION 'the pipelines of this database are paused: it is a copy'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = 'They were declared in another database; this one was restored or cloned from it.',
+				  HINT = 'SELECT etl.resume() if pipelines shall run here, against the same sources.';
+	END IF;
+	IF pipeline IS NOT NULL AND NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = _submit.pipeline) THEN
+		RAISE EXCEPTION 'pipeline "%" does not exist', pipeline
+			USING ERRCODE = 'undefined_object',
+				  HINT = coalesce('Declared pipelines are: ' || (SELECT string_agg(x.pipeline, ', ' ORDER BY x.pipeline)
+								FROM etl.pipeline x WHERE etl._is_member(x.owner, caller)) || '.',
+							'Declare one with etl.create_pipeline or etl.install.');
+	END IF;
+	FOR p IN SELECT * FROM etl.pipeline x
+		WHERE CASE WHEN _submit.pipeline IS NULL THEN NOT x.paused AND etl._is_member(x.owner, caller)
+				   ELSE x.pipeline = _submit.pipeline END
+		ORDER BY x.pipeline
+	LOOP
+		IF NOT etl._is_member(p.owner, caller) THEN
+			RAISE EXCEPTION 'permission denied for pipeline "%"', p.pipeline
+				USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', p.owner),
+					  HINT = 'Only its owner, members of the owner''s role and superusers may change or run it.';
+		ELSIF p.paused THEN
+			RAISE EXCEPTION 'pipeline "%" is paused', p.pipeline
+				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('SELECT etl.resume(%L);', p.pipeline);
+		END IF;
+		FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
+			SELECT r.run_id INTO active FROM etl.run r
+			WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
+			IF active IS NOT NULL AND _submit.pipeline IS NOT NULL THEN
+				RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
+					USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
+						  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+			ELSIF active IS NOT NULL THEN
+				INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
+					request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
+				VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+					p.timezone, 'manual', 'failed', request, caller_pid, caller, clock_timestamp(), '55006',
+					format('the interval is already running as run %s', active), format('Wait for it, or SELECT etl.cancel(%s).', active));
+			ELSE
+				INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, request_id, caller_pid, requested_by)
+				VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+					p.timezone, 'manual', request, caller_pid, caller);
+			END IF;
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz) IS 'queues the runs a caller asked for, if its role may';

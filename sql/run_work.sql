@@ -1,0 +1,49 @@
+-- What a worker, connected as the owner, asks for and reports besides its task's own work.
+
+-- The next task for this worker.  The worker takes the attempt's lock before the claim
+-- commits: a running attempt whose lock is free has lost its worker, always.
+CREATE FUNCTION etl._next_task() RETURNS TABLE (task_run_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT r.task_run_id FROM etl._ready_tasks() r WHERE r.owner = session_user $$;
+COMMENT ON FUNCTION etl._next_task() IS 'tasks the session''s role may work on now';
+
+CREATE FUNCTION etl._claim(task_run_id bigint,
+	OUT attempt integer, OUT kind text, OUT pipeline text, OUT task text, OUT run_id bigint, OUT run_date date, OUT caller_pid integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE etl.task_run t SET state = 'running', attempt = t.attempt + 1, worker_pid = pg_backend_pid(),
+		started_at = coalesce(t.started_at, clock_timestamp()), ended_at = NULL, next_attempt_at = NULL
+	FROM etl.run r
+	WHERE t.task_run_id = _claim.task_run_id AND r.run_id = t.run_id AND r.owner = session_user AND r.state = 'running'
+	  AND t.state IN ('queued', 'up_for_retry') AND t.kind IN ('extract', 'publish')
+	  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
+	RETURNING t.attempt, t.kind, r.pipeline, t.task, r.run_id, r.run_date, r.caller_pid
+	INTO attempt, kind, pipeline, task, run_id, run_date, caller_pid;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	INSERT INTO etl.task_attempt (task_run_id, attempt, worker_pid) VALUES (_claim.task_run_id, attempt, pg_backend_pid());
+	IF kind = 'publish' THEN
+		UPDATE etl.task_run t SET state = 'running', attempt = _claim.attempt, worker_pid = pg_backend_pid()
+		WHERE t.run_id = _claim.run_id AND t.kind IN ('load', 'check') AND t.state = 'queued';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._claim(bigint) IS 'takes a task: counts the attempt before it starts; NULLs when it is no longer to be had';
+
+CREATE FUNCTION etl._fail_attempt(task_run_id bigint, attempt integer, code text, message text, detail text, hint text, evidence jsonb)
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t etl.task_run := etl._fence(task_run_id, attempt);
+	new_state text;
+BEGIN
+	new_state := etl._end_failed_attempt(t, code, message, detail, hint);
+	IF t.kind = 'publish' THEN
+		PERFORM etl._record_evidence(t, evidence, CASE new_state WHEN 'up_for_retry' THEN 'retried' ELSE new_state END);
+	END IF;
+	RETURN new_state;
+END
+$$;
+COMMENT ON FUNCTION etl._fail_attempt(bigint, integer, text, text, text, text, jsonb) IS 'a worker''s report that its attempt failed, with what it had found out';

@@ -1,0 +1,100 @@
+-- What people read.  Rows are those of pipelines whose owner's rights one has.
+
+CREATE VIEW etl.pipelines WITH (security_barrier) AS
+	SELECT p.pipeline, p.owner, p.description, p.schedule, p.timezone, p.retries, p.retry_delay,
+		   p.paused OR etl._is_copy() AS paused,
+		   CASE WHEN etl._is_copy() THEN 'this database is a copy: SELECT etl.resume()'
+				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = p.owner) THEN pg_catalog.format('role "%s" does not exist', p.owner)
+				WHEN p.paused THEN 'paused' END AS cannot_run_because,
+		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
+		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
+		   p.template, p.options, p.created_at, p.altered_at
+	FROM etl.pipeline p
+	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true
+	WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.pipelines IS 'declared pipelines, whether they can run, and how their last run ended';
+
+CREATE VIEW etl.tasks WITH (security_barrier) AS
+	SELECT t.pipeline, t.task, t.kind, etl._full_name(t.target_schema, t.target_name) AS target, t.definition,
+		   COALESCE((SELECT pg_catalog.array_agg(DISTINCT d.needs) FROM etl._task_dependencies(t.pipeline) d WHERE d.task = t.task), '{}') AS depends_on
+	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
+	WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.tasks IS 'declared tasks and what each one waits for';
+
+CREATE VIEW etl.runs WITH (security_barrier) AS
+	SELECT r.run_id, r.pipeline, r.state, r.run_date, r.data_interval_start, r.data_interval_end, r.interval_is_open, r.trigger,
+		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
+		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint
+	FROM etl.run r WHERE etl._may_see(r.owner);
+COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
+
+CREATE VIEW etl.task_runs WITH (security_barrier) AS
+	SELECT t.task_run_id, t.run_id, r.pipeline, r.run_date, t.task, t.kind, t.state, t.attempt, t.next_attempt_at, t.started_at, t.ended_at,
+		   t.ended_at - t.started_at AS duration, t.requests, t.bytes, t.fetched, t.loaded, t.quarantined,
+		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint
+	FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
+COMMENT ON VIEW etl.task_runs IS 'the tasks of every run, with counts and errors';
+
+CREATE VIEW etl.task_attempts WITH (security_barrier) AS
+	SELECT r.run_id, r.pipeline, t.task, a.attempt, a.state, a.started_at, a.ended_at, a.worker_pid, a.error_code, a.error_message
+	FROM etl.task_attempt a JOIN etl.task_run t USING (task_run_id) JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
+COMMENT ON VIEW etl.task_attempts IS 'every attempt of every task run';
+
+-- SECURITY DEFINER: pg_stat_activity hides what sessions of other roles do; these are
+-- the workers of pipelines one may see anyway.
+CREATE FUNCTION etl._activity(task_run_id bigint) RETURNS TABLE (pid integer, activity text, since timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT a.pid, a.query, a.query_start FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid
+	WHERE h.kind = 3 AND h.id = task_run_id
+$$;
+COMMENT ON FUNCTION etl._activity(bigint) IS 'what the worker of an attempt does right now';
+
+CREATE VIEW etl.progress WITH (security_barrier) AS
+	SELECT r.run_id, r.pipeline, r.run_date, r.data_interval_start, r.state AS run_state, t.task, t.kind, t.state, t.attempt,
+		   l.load_id, l.requests AS slices, l.bytes, l.fetched, l.loaded, l.quarantined,
+		   CASE WHEN t.state = 'up_for_retry' THEN 'waiting for the next attempt at ' || t.next_attempt_at
+				ELSE a.activity END AS activity,
+		   a.since AS activity_since, a.pid AS worker_pid, t.started_at, pg_catalog.clock_timestamp() - t.started_at AS elapsed, t.error_message
+	FROM etl.run r
+	LEFT JOIN etl.task_run t ON t.run_id = r.run_id AND t.state IN ('queued', 'running', 'up_for_retry')
+	LEFT JOIN LATERAL (SELECT * FROM etl.load x WHERE x.run_id = r.run_id AND x.task = t.task ORDER BY x.load_id DESC LIMIT 1) l ON t.kind = 'extract'
+	LEFT JOIN LATERAL etl._activity(t.task_run_id) a ON t.state = 'running'
+	WHERE r.state IN ('queued', 'running') AND etl._may_see(r.owner);
+COMMENT ON VIEW etl.progress IS 'what is under way now: a row a task of an active run, live, also while its transaction is open';
+
+CREATE VIEW etl.loads WITH (security_barrier) AS
+	SELECT l.load_id, l.pipeline, l.task, l.data_interval_start, l.data_interval_end, l.state, l.run_id, l.requests, l.bytes,
+		   l.fetched, l.loaded, l.quarantined, l.partition_name, l.started_at, l.completed_at, l.published_at, l.superseded_at, l.superseded_by, l.reclaimed_at
+	FROM etl.load l JOIN etl.pipeline p USING (pipeline) WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.loads IS 'the ledger of extractions: which load of which interval readers see';
+
+CREATE VIEW etl.slices WITH (security_barrier) AS
+	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, l.items -> s.item AS item_values, s.request, s.status, s.attempts, s.next_cursor,
+		   s.bytes, s.fetched, s.loaded, s.quarantined, s.committed_at
+	FROM etl.slice s JOIN etl.load l USING (load_id) JOIN etl.pipeline p USING (pipeline) WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.slices IS 'the committed pages of every load, with request and cursor';
+
+CREATE VIEW etl.quarantine WITH (security_barrier) AS
+	SELECT q.quarantine_id, q.pipeline, q.task, l.data_interval_start, q.load_id, l.state AS load_state, q.slice, q.record_number, q.byte_offset,
+		   q.record, q.reason_code, q.reason, q.request, q.quarantined_at
+	FROM etl.quarantined_record q JOIN etl.load l USING (load_id) JOIN etl.pipeline p ON p.pipeline = q.pipeline WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as received, the reason, the request and where in the page they stood';
+
+CREATE VIEW etl.check_results WITH (security_barrier) AS
+	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
+		   c.figure, c.threshold, c.sample, c.attempt, c.checked_at
+	FROM etl.check_result c JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
+COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';
+
+CREATE VIEW etl.log WITH (security_barrier) AS
+	SELECT e.log_id, e.logged_at, e.level, e.pipeline, e.run_id, e.task, e.message, e.detail
+	FROM etl.log_entry e LEFT JOIN etl.pipeline p USING (pipeline)
+	WHERE CASE WHEN p.owner IS NULL THEN etl._may_see((SELECT r.owner FROM etl.run r WHERE r.run_id = e.run_id)) ELSE etl._may_see(p.owner) END;
+COMMENT ON VIEW etl.log IS 'structured log of runs';
+
+CREATE VIEW etl.templates AS
+	SELECT t.template, t.description, o.option, o.definition ->> 'type' AS type, COALESCE((o.definition ->> 'required')::boolean, false) AS required,
+		   o.definition -> 'default' AS default_value, o.definition ->> 'description' AS option_description
+	FROM etl.template t CROSS JOIN LATERAL pg_catalog.jsonb_each(t.options) o(option, definition);
+COMMENT ON VIEW etl.templates IS 'ready-made pipelines: a row an option';

@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the PostgreSQL versions this builds on: 15 to 18.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ETL_COMPAT_H
+#define ETL_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000
+#error "etl needs PostgreSQL 15 or later"
+#endif
+
+/* Background workers may connect as a role without LOGIN since 17. */
+#if PG_VERSION_NUM >= 170000
+#define ETL_WORKER_CONNECTION_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define ETL_WORKER_CONNECTION_FLAGS 0
+#endif
+
+#if PG_VERSION_NUM < 160000
+#include "utils/acl.h"
+#include "foreign/foreign.h"
+#include "catalog/pg_foreign_server.h"
+#define etl_server_aclcheck(server, role) pg_foreign_server_aclcheck(server, role, ACL_USAGE)
+#else
+#include "catalog/pg_foreign_server.h"
+#include "utils/acl.h"
+#define etl_server_aclcheck(server, role)                                                          \
+	object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE)
+#endif
+
+/*
+ * From libpq/libpq.h, which cannot be included: it wants the Kerberos headers that
+ * PostgreSQL was built with.
+ */
+extern bool pq_check_connection(void);
+
+#endif /* ETL_COMPAT_H */

@@ -1,0 +1,80 @@
+/*-------------------------------------------------------------------------
+ *
+ * etl.c
+ *	  Module load: the settings.
+ *
+ * The library works with and without shared_preload_libraries: it keeps nothing in
+ * static shared memory that a run needs.  Every setting has its line in
+ * docs/reference/settings.md.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "etl.h"
+
+PG_MODULE_MAGIC;
+
+int etl_max_workers = 4;
+char *etl_secret_directory = NULL;
+int etl_worker_linger_ms = 1000;
+
+static char *clock_setting = NULL;
+static char *retry_wait_limit = NULL;
+static char *context_run_id = NULL;
+static char *context_data_interval_start = NULL;
+static char *context_data_interval_end = NULL;
+static char *context_run_date = NULL;
+
+PGDLLEXPORT void _PG_init(void);
+
+/*
+ * Defines the settings.  Raises nothing; called once per process, in the postmaster when
+ * preloaded.
+ */
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("etl.max_workers",
+							"Sets how many etl workers may run in a database at a time.",
+							"Each counts against max_worker_processes, as does one coordinator.",
+							&etl_max_workers, 4, 1, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("etl.worker_linger",
+							"Sets how long a worker without work waits for more before it ends.",
+							NULL, &etl_worker_linger_ms, 1000, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.secret_directory",
+							   "Sets the directory of the files that token_file options name.",
+							   "A relative path is taken from the data directory.",
+							   &etl_secret_directory, "etl_secrets", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.retry_wait_limit",
+							   "Sets the longest task retry delay that a waiting caller waits out.",
+							   "A run that somebody waits for fails at once when its pipeline's "
+							   "retry_delay is longer.",
+							   &retry_wait_limit, "10 seconds", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.clock",
+							   "Sets the time that schedules and open intervals go by, for tests.",
+							   "Empty for the system's clock.", &clock_setting, "", PGC_SUSET,
+							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+
+	/* What etl.data_interval_start() and its like return; set by workers for each run. */
+	DefineCustomStringVariable("etl.run_id", "Shows the current run.", NULL, &context_run_id, "",
+							   PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.data_interval_start",
+							   "Sets the start of the data interval that transformations see.",
+							   NULL, &context_data_interval_start, "", PGC_USERSET,
+							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.data_interval_end",
+							   "Sets the end of the data interval that transformations see.", NULL,
+							   &context_data_interval_end, "", PGC_USERSET, GUC_NOT_IN_SAMPLE,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("etl.run_date", "Sets the run date that transformations see.", NULL,
+							   &context_run_date, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
+							   NULL);
+	MarkGUCPrefixReserved("etl");
+}

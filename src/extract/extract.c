@@ -1,0 +1,675 @@
+/*-------------------------------------------------------------------------
+ *
+ * extract.c
+ *	  An extraction: a source to raw rows, slice by slice.
+ *
+ * Fetch a page with no transaction open, then write its records, its quarantine and the
+ * cursor to the next page in one.  Whatever kills the process, the load goes on at the
+ * first slice that is not committed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "call_sql.h"
+#include "extract/extract.h"
+#include "extract/raw_writer.h"
+#include "extract/record_path.h"
+#include "extract/source.h"
+#include "extract/split.h"
+#include "http/http.h"
+#include "progress.h"
+
+/* A load that has grown beyond this many bytes gets a partition of its own. */
+#define OWN_PARTITION_BYTES (8 * 1024 * 1024)
+/* How often a page that is not whole is fetched again. */
+#define MAX_BROKEN_PAGES 3
+/* How much of an error's body is shown. */
+#define BODY_EXCERPT_BYTES 300
+
+PG_FUNCTION_INFO_V1(etl_encode_url);
+
+typedef enum pagination_type
+{
+	PAGINATION_NONE,
+	PAGINATION_LINK_HEADER,
+	PAGINATION_PAGE_NUMBER
+} pagination_type;
+
+/* All about one extraction.  Strings live in "context". */
+typedef struct extraction
+{
+	MemoryContext context;
+	source *from;
+	http_client *client;
+	raw_target target;
+	List *records_path;
+
+	pagination_type pagination;
+	char *page_parameter;
+	int first_page;
+	char *size_parameter;
+	int page_size; /* 0: not known */
+	int max_pages;
+
+	int slice; /* the next one to commit */
+	int item;
+	int item_count;
+	int64 bytes;   /* of the load so far */
+	int64 records; /* of this attempt, for progress */
+	uint8 last_digest[PG_SHA256_DIGEST_LENGTH];
+	bool has_last_digest;
+	bool partition_tried;
+} extraction;
+
+/* One item of for_each, or the one there is without it. */
+typedef struct item_request
+{
+	char *url;	   /* with its query, without page */
+	List *headers; /* of http_header * */
+	Datum item;
+	bool item_is_null;
+} item_request;
+
+/* Where an item goes on: a URL, a page number, or nowhere. */
+typedef struct cursor
+{
+	bool at_end;
+	char *url;
+	int page;
+} cursor;
+
+/* SQL: etl._encode_url(text) */
+Datum
+etl_encode_url(PG_FUNCTION_ARGS)
+{
+	StringInfoData encoded;
+
+	initStringInfo(&encoded);
+	http_append_encoded(&encoded, text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(encoded.data, encoded.len));
+}
+
+/* Copies a column of the last result into the extraction's context; NULL stays NULL. */
+static char *
+keep_text(extraction *e, int column)
+{
+	char *text = sql_text(0, column);
+
+	return text == NULL ? NULL : MemoryContextStrdup(e->context, text);
+}
+
+/* A cursor as jsonb, as slices keep it. */
+static Datum
+cursor_as_jsonb(const cursor *next, bool *isnull)
+{
+	StringInfoData text;
+
+	*isnull = next->at_end;
+	if (next->at_end)
+		return (Datum) 0;
+	initStringInfo(&text);
+	if (next->url != NULL)
+	{
+		appendStringInfoString(&text, "{\"url\": ");
+		escape_json(&text, next->url);
+		appendStringInfoChar(&text, '}');
+	}
+	else
+		appendStringInfo(&text, "{\"page\": %d}", next->page);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
+}
+
+/*
+ * Opens or resumes the load and reads where it goes on.  Returns false when the load is
+ * complete already; then the task is finished.
+ */
+static bool
+begin(extraction *e, cursor *resume)
+{
+	Oid types[] = {INT8OID, INT4OID, INT8OID};
+	Datum values[3] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt)};
+	char *server;
+	char *type;
+	List *keys;
+	ListCell *cell;
+	MemoryContext old;
+	bool is_complete;
+
+	sql_begin();
+	sql_call("SELECT load_id, is_complete, server, records, pagination_type, page_parameter, "
+			 "first_page, size_parameter, page_size, max_pages, key "
+			 "FROM etl._begin_extract($1, $2)",
+			 2, types, values, NULL);
+	e->target.load_id = sql_bigint(0, 1, 0);
+	is_complete = DatumGetBool(sql_datum(0, 2));
+	server = keep_text(e, 3);
+	type = sql_text(0, 5);
+	e->pagination = strcmp(type, "link_header") == 0   ? PAGINATION_LINK_HEADER
+					: strcmp(type, "page_number") == 0 ? PAGINATION_PAGE_NUMBER
+													   : PAGINATION_NONE;
+	e->page_parameter = keep_text(e, 6);
+	e->first_page = (int) sql_bigint(0, 7, 1);
+	e->size_parameter = keep_text(e, 8);
+	e->page_size = (int) sql_bigint(0, 9, 0);
+	e->max_pages = (int) sql_bigint(0, 10, 10000);
+	keys = sql_text_array(0, 11);
+	values[2] = Int64GetDatum(e->target.load_id);
+	if (is_complete)
+	{
+		/* fetched by a run that did not get to publish it: nothing is fetched twice */
+		sql_call("SELECT etl._finish_extract($1, $2, $3)", 3, types, values, NULL);
+		sql_commit();
+		return false;
+	}
+	old = MemoryContextSwitchTo(e->context);
+	e->records_path = record_path_parse(sql_text(0, 4), true);
+	foreach (cell, keys)
+		e->target.keys = lappend(e->target.keys, record_path_parse(lfirst(cell), false));
+	MemoryContextSwitchTo(old);
+
+	sql_call("SELECT next_slice, item, cursor ->> 'url', (cursor ->> 'page')::integer, item_count, "
+			 "bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end, "
+			 "cursor IS NULL, last_digest FROM etl._load_position($1, $2, $3)",
+			 3, types, values, NULL);
+	e->slice = (int) sql_bigint(0, 1, 0);
+	e->item = (int) sql_bigint(0, 2, 0);
+	resume->url = keep_text(e, 3);
+	resume->page = (int) sql_bigint(0, 4, 0);
+	e->item_count = (int) sql_bigint(0, 5, 0);
+	e->bytes = sql_bigint(0, 6, 0);
+	e->target.partition_key = sql_bigint(0, 7, 0);
+	e->partition_tried = e->target.partition_key != 0;
+	e->target.schema = keep_text(e, 8);
+	e->target.table = keep_text(e, 9);
+	e->target.interval_start = DatumGetTimestampTz(sql_datum(0, 10));
+	e->target.interval_end = DatumGetTimestampTz(sql_datum(0, 11));
+	resume->at_end = DatumGetBool(sql_datum(0, 12));
+	if (!sql_is_null(0, 13))
+	{
+		bytea *digest = DatumGetByteaPP(sql_datum(0, 13));
+
+		if (VARSIZE_ANY_EXHDR(digest) == PG_SHA256_DIGEST_LENGTH)
+		{
+			memcpy(e->last_digest, VARDATA_ANY(digest), PG_SHA256_DIGEST_LENGTH);
+			e->has_last_digest = true;
+		}
+	}
+	old = MemoryContextSwitchTo(e->context);
+	e->from = source_open(server);
+	MemoryContextSwitchTo(old);
+	sql_commit();
+	return true;
+}
+
+/* The URL of a request: base_url, path, and query in the order of its names. */
+static char *
+build_url(const char *base_url, const char *path, List *names, List *values)
+{
+	size_t base_length = strlen(base_url);
+	char *url;
+	ListCell *name;
+	ListCell *value;
+
+	while (base_length > 0 && base_url[base_length - 1] == '/')
+		base_length--;
+	url = psprintf("%.*s%s%s", (int) base_length, base_url,
+				   path[0] == '\0' || path[0] == '/' || path[0] == '?' ? "" : "/", path);
+	forboth(name, names, value, values)
+		url = http_url_add_parameter(url, lfirst(name), lfirst(value));
+	return url;
+}
+
+/* Reads the request of an item.  The result lives in the current context. */
+static item_request *
+read_item(extraction *e, int item)
+{
+	MemoryContext context = CurrentMemoryContext;
+	item_request *result = palloc0(sizeof(item_request));
+	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt),
+					  Int64GetDatum(e->target.load_id), Int32GetDatum(item)};
+	List *names;
+	List *texts;
+	ListCell *name;
+	ListCell *text;
+
+	sql_begin();
+	sql_call("SELECT path, query_names, query_values, header_names, header_values, item "
+			 "FROM etl._item_request($1, $2, $3, $4)",
+			 4, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	result->url = build_url(e->from->base_url, sql_text(0, 1) ? sql_text(0, 1) : "",
+							sql_text_array(0, 2), sql_text_array(0, 3));
+	if (e->size_parameter != NULL)
+		result->url =
+			http_url_add_parameter(result->url, e->size_parameter, psprintf("%d", e->page_size));
+	if (!http_url_same_origin(result->url, e->from->base_url))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the request leads to another host than the server's base_url"),
+						errdetail("The URL is %s.", http_url_redact(result->url)),
+						errhint("A path begins with / and is added to base_url.")));
+	result->headers = list_copy(e->from->headers);
+	names = sql_text_array(0, 4);
+	texts = sql_text_array(0, 5);
+	forboth(name, names, text, texts)
+	{
+		http_header *header = palloc0(sizeof(http_header));
+
+		header->name = lfirst(name);
+		header->value = lfirst(text);
+		result->headers = lappend(result->headers, header);
+	}
+	result->item_is_null = sql_is_null(0, 6);
+	if (!result->item_is_null)
+		result->item = datumCopy(sql_datum(0, 6), false, -1);
+	sql_commit();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+/* The start of a body for an error's detail: one line, valid, without secrets. */
+static char *
+body_excerpt(extraction *e, const http_response *response)
+{
+	int length = Min(response->body_length, BODY_EXCERPT_BYTES);
+	char *excerpt = pnstrdup(response->body, length);
+
+	for (char *c = excerpt; *c; c++)
+	{
+		if ((unsigned char) *c < ' ' || IS_HIGHBIT_SET(*c))
+			*c = ' ';
+	}
+	return source_hide_secrets(e->from, excerpt);
+}
+
+static const char *
+advice(const http_response *response, const http_outcome *outcome)
+{
+	if (outcome->rate_limited_until != 0)
+		return "Run the interval again after that time, or raise the server's max_wait.";
+	switch (response->error)
+	{
+		case HTTP_OK:
+			break;
+		case HTTP_ERROR_TLS:
+			return "Check the certificate, or name its authority by the server's ca_file.";
+		case HTTP_ERROR_TOO_LARGE:
+			return "Ask for smaller pages, or raise the server's max_body_size.";
+		case HTTP_ERROR_REDIRECT:
+		case HTTP_ERROR_URL:
+			return "Check the server's base_url and the path of the task.";
+		default:
+			return "Run the interval again when the source answers: it goes on at this page.";
+	}
+	switch (response->status)
+	{
+		case 401:
+			return "Check the credentials of the user mapping.";
+		case 403:
+			return "Check what the credentials of the user mapping are allowed to read.";
+		case 404:
+			return "Check the server's base_url, and the path of the task.";
+		default:
+			return response->status >= 500 || response->status == 429
+					   ? "Run the interval again when the source answers: it goes on at this page."
+					   : "Check the request: path, query and headers of the task.";
+	}
+}
+
+/* Raises an answer that is not a success: request, status, attempts, what to do. */
+static void
+raise_answer(extraction *e, const http_request *request, const http_response *response,
+			 const http_outcome *outcome)
+{
+	char *url = http_url_redact(request->url);
+	const char *plural = outcome->attempts == 1 ? "" : "s";
+	int code;
+
+	if (outcome->rate_limited_until != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("%s %s is rate limited until %s", request->method, url,
+						timestamptz_to_str(outcome->rate_limited_until)),
+				 errdetail("Status %d after %d attempt%s; waiting that long would pass the server's max_wait.",
+						   response->status, outcome->attempts, plural),
+				 errhint("%s", advice(response, outcome))));
+	if (response->error != HTTP_OK)
+	{
+		code = response->error == HTTP_ERROR_TLS || response->error == HTTP_ERROR_TOO_LARGE ||
+					   response->error == HTTP_ERROR_REDIRECT || response->error == HTTP_ERROR_URL
+				   ? ERRCODE_FDW_ERROR
+				   : ERRCODE_CONNECTION_FAILURE;
+		ereport(ERROR,
+				(errcode(code),
+				 errmsg("%s %s failed after %d attempt%s: %s", request->method, url,
+						outcome->attempts, plural, http_error_name(response->error)),
+				 response->error_message
+					 ? errdetail("%s%s", source_hide_secrets(e->from, response->error_message),
+								 response->status ? psprintf(" (status %d)", response->status) : "")
+					 : 0,
+				 errhint("%s", advice(response, outcome))));
+	}
+	code = response->status == 401 || response->status == 403
+			   ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+		   : outcome->verdict == HTTP_VERDICT_FAIL ? ERRCODE_FDW_ERROR
+												   : ERRCODE_CONNECTION_FAILURE;
+	ereport(ERROR, (errcode(code),
+					errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
+						   response->status, outcome->attempts, plural),
+					response->body_length > 0 ? errdetail("The answer begins: %s", body_excerpt(e, response))
+											  : errdetail("The answer has no body."),
+					errhint("%s", advice(response, outcome))));
+}
+
+/* http_wait_callback: makes waits visible. */
+static void
+show_wait(void *arg, http_wait_reason reason, TimestampTz until, int next_attempt,
+		  const http_response *response)
+{
+	extraction *e = arg;
+
+	if (reason == HTTP_WAIT_RATE_LIMIT)
+		progress_report("page %d, waiting for rate limit until %s", e->slice + 1,
+						timestamptz_to_str(until));
+	else
+		progress_report("page %d, attempt %d at %s (%s%s)", e->slice + 1, next_attempt,
+						timestamptz_to_str(until),
+						response->error == HTTP_OK ? "status " : http_error_name(response->error),
+						response->error == HTTP_OK ? psprintf("%d", response->status) : "");
+}
+
+/* Waits, answering interrupts. */
+static void
+wait_ms(int64 ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	long left;
+
+	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)) > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Fetches a page and finds its records; a page that arrives broken is asked for again.
+ * No transaction is open.  Everything lives in the current context.
+ */
+static http_response *
+fetch_page(extraction *e, const http_request *request, split_result *records, int *attempts)
+{
+	*attempts = 0;
+	for (int broken = 1;; broken++)
+	{
+		http_outcome outcome = {0};
+		http_response *response =
+			http_fetch(e->client, request, &e->from->retry, show_wait, e, &outcome);
+
+		*attempts += outcome.attempts;
+		outcome.attempts = *attempts;
+		if (response->error != HTTP_OK || outcome.verdict != HTTP_VERDICT_SUCCESS ||
+			response->status / 100 != 2)
+			raise_answer(e, request, response, &outcome);
+		if (response->status == 204)
+		{
+			memset(records, 0, sizeof(*records));
+			return response;
+		}
+		split_records(response->body, response->body_length, e->records_path, records);
+		if (records->problem == NULL && records->missing != NULL && records->count == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_JSON_TEXT),
+					 errmsg("the answer to %s %s has no member \"%s\"", request->method,
+							http_url_redact(request->url), records->missing),
+					 errdetail("Status %d after %d attempts; the answer begins: %s", response->status,
+							   *attempts, body_excerpt(e, response)),
+					 errhint("Check the records path of the task: an answer without it is not an "
+							 "empty page.")));
+		if (records->problem == NULL)
+			return response;
+		if (broken >= MAX_BROKEN_PAGES)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_JSON_TEXT),
+					 errmsg("the answer to %s %s is not whole JSON: %s", request->method,
+							http_url_redact(request->url), records->problem),
+					 errdetail("At byte %lu of %lu, with status %d, after %d attempts; the answer begins: %s",
+							   (unsigned long) records->problem_offset,
+							   (unsigned long) response->body_length, response->status, *attempts,
+							   body_excerpt(e, response)),
+					 errhint("Nothing of the page is loaded; run the interval again when the source "
+							 "is well: it goes on at this page.")));
+		progress_report("page %d, attempt %d: the answer was not whole", e->slice + 1, *attempts + 1);
+		MemoryContextDelete(response->context);
+		wait_ms((int64) e->from->retry.base_delay_ms << (broken - 1));
+	}
+}
+
+/* Where the item goes on after an answer. */
+static cursor
+next_cursor(extraction *e, const http_request *request, const http_response *response,
+			const split_result *records, int page)
+{
+	cursor next = {.at_end = true};
+	const char *links;
+	char *target;
+
+	switch (e->pagination)
+	{
+		case PAGINATION_NONE:
+			break;
+		case PAGINATION_LINK_HEADER:
+			links = http_response_header(response, "link");
+			target = links ? http_link_target(links, "next") : NULL;
+			if (target == NULL)
+				break;
+			next.url = http_url_resolve(response->effective_url ? response->effective_url : request->url, target);
+			if (next.url == NULL || !http_url_same_origin(next.url, e->from->base_url))
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_ERROR),
+						 errmsg("the next page after %s %s is on another host", request->method,
+								http_url_redact(request->url)),
+						 errdetail("The link is %s.", http_url_redact(next.url ? next.url : target)),
+						 errhint("Links are followed on the host of the server's base_url only; check base_url.")));
+			next.at_end = false;
+			break;
+		case PAGINATION_PAGE_NUMBER:
+			next.page = page + 1;
+			next.at_end = records->count == 0 || (e->page_size > 0 && records->count < e->page_size);
+			break;
+	}
+	return next;
+}
+
+/* SHA-256 of a body. */
+static void
+digest_body(const http_response *response, uint8 *digest)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) response->body, response->body_length) < 0 ||
+		pg_cryptohash_final(hash, digest, PG_SHA256_DIGEST_LENGTH) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a digest")));
+	pg_cryptohash_free(hash);
+}
+
+/* A page that is the same as the one before it means that the source ignores the cursor. */
+static void
+check_progress(extraction *e, const http_request *request, const split_result *records,
+			   const uint8 *digest)
+{
+	if (records->count > 0 && e->has_last_digest &&
+		memcmp(digest, e->last_digest, PG_SHA256_DIGEST_LENGTH) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("pagination goes in a circle: %s %s gave the same page as the request before it",
+							   request->method, http_url_redact(request->url)),
+						errhint("Check the pagination of the task: the source seems to ignore its "
+								"parameter.")));
+	memcpy(e->last_digest, digest, PG_SHA256_DIGEST_LENGTH);
+	e->has_last_digest = true;
+}
+
+/* Moves a load that has grown large to a partition of its own, in a step before its slice. */
+static void
+maybe_own_partition(extraction *e)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(e->target.load_id)};
+
+	if (e->partition_tried || e->bytes < OWN_PARTITION_BYTES)
+		return;
+	e->partition_tried = true;
+	sql_begin();
+	sql_call("SELECT etl._give_own_partition($1)", 1, types, values, NULL);
+	if (DatumGetBool(sql_datum(0, 1)))
+		e->target.partition_key = e->target.load_id;
+	sql_commit();
+}
+
+/* Commits a slice: rows, quarantine, counts and cursor in one transaction. */
+static void
+commit_slice(extraction *e, const item_request *item, const http_request *request,
+			 const http_response *response, int attempts, const split_result *records,
+			 const cursor *next)
+{
+	Oid types[] = {INT8OID,	 INT4OID,	INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID,
+				   INT4OID,	 JSONBOID, BYTEAOID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Datum values[14];
+	char nulls[15] = "              ";
+	bool at_end;
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+	char *shown = psprintf("%s %s", request->method, http_url_redact(request->url));
+	raw_counts counts;
+
+	digest_body(response, digest);
+	check_progress(e, request, records, digest);
+	maybe_own_partition(e);
+	sql_begin();
+	counts = raw_write(&e->target, e->slice, response->body, records, item->item, item->item_is_null,
+					   GetCurrentTimestamp(), shown);
+	values[0] = Int64GetDatum(e->target.task_run_id);
+	values[1] = Int32GetDatum(e->target.attempt);
+	values[2] = Int64GetDatum(e->target.load_id);
+	values[3] = Int32GetDatum(e->slice);
+	values[4] = Int32GetDatum(e->item);
+	values[5] = CStringGetTextDatum(shown);
+	values[6] = Int32GetDatum(response->status);
+	values[7] = Int32GetDatum(attempts);
+	values[8] = cursor_as_jsonb(next, &at_end);
+	nulls[8] = at_end ? 'n' : ' ';
+	values[9] = PointerGetDatum(cstring_to_text_with_len((char *) digest, sizeof(digest)));
+	values[10] = Int64GetDatum((int64) response->body_length);
+	values[11] = Int64GetDatum(counts.fetched);
+	values[12] = Int64GetDatum(counts.loaded);
+	values[13] = Int64GetDatum(counts.quarantined);
+	sql_call("SELECT etl._commit_slice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+			 14, types, values, nulls);
+	sql_commit();
+	e->slice++;
+	e->bytes += response->body_length;
+	e->records += counts.fetched;
+}
+
+/* The pages of one item, from a cursor on (at_end: from its beginning). */
+static void
+extract_item(extraction *e, const cursor *resume)
+{
+	MemoryContext item_context =
+		AllocSetContextCreate(e->context, "etl item", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext page_context =
+		AllocSetContextCreate(item_context, "etl page", ALLOCSET_DEFAULT_SIZES);
+	item_request *item;
+	cursor at = {.page = e->first_page};
+
+	MemoryContextSwitchTo(item_context);
+	item = read_item(e, e->item);
+	if (!resume->at_end)
+		at = *resume;
+	for (int page = 1; !at.at_end; page++)
+	{
+		http_request request = {.method = "GET", .headers = item->headers};
+		http_response *response;
+		split_result records;
+		cursor next;
+		int attempts;
+
+		MemoryContextSwitchTo(page_context);
+		request.url = at.url                                     ? at.url
+					  : e->pagination == PAGINATION_PAGE_NUMBER
+						  ? http_url_add_parameter(item->url, e->page_parameter, psprintf("%d", at.page))
+						  : item->url;
+		if (page > e->max_pages)
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+							errmsg("more than %d pages: %s %s would be one too many", e->max_pages,
+								   request.method, http_url_redact(request.url)),
+							errhint("Raise max_pages in the pagination of the task, if the source "
+									"really has that many.")));
+		progress_report("page %d, " INT64_FORMAT " records", e->slice + 1, e->records);
+		response = fetch_page(e, &request, &records, &attempts);
+		next = next_cursor(e, &request, response, &records, at.page);
+		commit_slice(e, item, &request, response, attempts, &records, &next);
+
+		MemoryContextSwitchTo(item_context);
+		at.at_end = next.at_end;
+		at.page = next.page;
+		at.url = next.url ? pstrdup(next.url) : NULL;
+		MemoryContextReset(page_context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextSwitchTo(e->context);
+	MemoryContextDelete(item_context);
+	e->has_last_digest = false;
+}
+
+/*
+ * Runs one attempt of an extract task.  context: reset by the caller afterwards.  Raises
+ * what makes the attempt fail; committed slices stay and the next attempt goes on.
+ */
+void
+extract_run(int64 task_run_id, int attempt, MemoryContext context)
+{
+	extraction *e = MemoryContextAllocZero(context, sizeof(extraction));
+	cursor resume = {0};
+	Oid types[] = {INT8OID, INT4OID, INT8OID};
+	Datum values[3];
+
+	e->context = context;
+	e->target.task_run_id = task_run_id;
+	e->target.attempt = attempt;
+	if (!begin(e, &resume))
+		return;
+	MemoryContextSwitchTo(context);
+	e->client = http_client_create(context, &e->from->client);
+	for (; e->item < e->item_count; e->item++)
+	{
+		extract_item(e, &resume);
+		resume.at_end = true; /* the items after it begin at their beginning */
+	}
+	http_client_destroy(e->client);
+
+	sql_begin();
+	values[0] = Int64GetDatum(task_run_id);
+	values[1] = Int32GetDatum(attempt);
+	values[2] = Int64GetDatum(e->target.load_id);
+	sql_call("SELECT etl._finish_extract($1, $2, $3)", 3, types, values, NULL);
+	sql_commit();
+}

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * raw_writer.c
+ *	  Records of a page to rows of a raw table, or to quarantine.
+ *
+ * Bytes become JSONB by PostgreSQL's own parser, so that numbers keep their digits.  A
+ * page is tried whole first; only when a record in it is refused are they tried one by
+ * one, each in a subtransaction, and the refused ones kept as they came.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "call_sql.h"
+#include "extract/raw_writer.h"
+#include "extract/record_path.h"
+
+/* What becomes of one record. */
+typedef struct record_outcome
+{
+	Datum payload;	   /* jsonb, when it is accepted */
+	char *reason_code; /* NULL: accepted */
+	char *reason;
+} record_outcome;
+
+/*
+ * Follows a path of members and positions into a jsonb; true when there is a value other
+ * than null at its end.
+ */
+static bool
+has_value(Jsonb *document, List *path)
+{
+	JsonbContainer *container = &document->root;
+	JsonbValue *value = NULL;
+	ListCell *cell;
+
+	if (JB_ROOT_IS_SCALAR(document))
+		return false;
+	foreach (cell, path)
+	{
+		path_step *step = lfirst(cell);
+
+		if (container == NULL)
+			return false;
+		if (step->is_index && JsonContainerIsArray(container))
+			value = getIthJsonbValueFromContainer(container, atoi(step->name));
+		else if (!step->is_index && JsonContainerIsObject(container))
+			value = getKeyJsonValueFromContainer(container, step->name, step->length, NULL);
+		else
+			return false;
+		if (value == NULL)
+			return false;
+		container = value->type == jbvBinary ? value->val.binary.data : NULL;
+	}
+	return value != NULL && value->type != jbvNull;
+}
+
+/* A record's bytes as jsonb.  Raises what is wrong with them. */
+static Datum
+parse_record(const char *bytes, size_t length)
+{
+	char *text;
+
+	if (memchr(bytes, '\0', length) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+						errmsg("the record contains a NUL byte")));
+	if (length >= MaxAllocSize / 2)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the record is too large")));
+	(void) pg_verify_mbstr(PG_UTF8, bytes, length, false);
+	text = pnstrdup(bytes, length);
+	text = pg_any_to_server(text, length, PG_UTF8);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+}
+
+/*
+ * Parses some records in one subtransaction.  Returns NULL when all were accepted, else
+ * the error of the one that was not; then the outcomes are void.
+ */
+static ErrorData *
+try_records(const char *body, const record_range *ranges, int count, record_outcome *outcomes)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		for (int i = 0; i < count; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			outcomes[i].payload = parse_record(body + ranges[i].offset, ranges[i].length);
+		}
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		/* a cancel, or a server out of memory, is not the record's fault */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	return error;
+}
+
+/* Parses all records and looks for their keys. */
+static record_outcome *
+judge_records(const raw_target *target, const char *body, const split_result *records)
+{
+	record_outcome *outcomes = palloc0(sizeof(record_outcome) * Max(records->count, 1));
+
+	if (records->count > 0 && try_records(body, records->records, records->count, outcomes) != NULL)
+	{
+		for (int i = 0; i < records->count; i++)
+		{
+			ErrorData *error = try_records(body, &records->records[i], 1, &outcomes[i]);
+
+			if (error != NULL)
+			{
+				outcomes[i].reason_code = pstrdup(unpack_sql_state(error->sqlerrcode));
+				outcomes[i].reason = error->detail ? psprintf("%s: %s", error->message, error->detail)
+												   : pstrdup(error->message);
+				FreeErrorData(error);
+			}
+		}
+	}
+	for (int i = 0; i < records->count; i++)
+	{
+		ListCell *cell;
+
+		if (outcomes[i].reason != NULL)
+			continue;
+		foreach (cell, target->keys)
+		{
+			if (!has_value(DatumGetJsonbP(outcomes[i].payload), lfirst(cell)))
+			{
+				outcomes[i].reason_code = pstrdup(unpack_sql_state(ERRCODE_NOT_NULL_VIOLATION));
+				outcomes[i].reason = pstrdup("the record has no value for its key");
+				break;
+			}
+		}
+	}
+	return outcomes;
+}
+
+static Datum
+array_of(Datum *elements, int count, Oid type)
+{
+	int16 length;
+	bool by_value;
+	char align;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_array(elements, count, type, length, by_value, align));
+}
+
+/* Inserts the accepted records: one statement for the page, through SQL, so that indexes,
+ * triggers and row security of the table have their say. */
+static void
+insert_accepted(const raw_target *target, int slice, const record_outcome *outcomes, int count,
+				Datum item, bool item_is_null, TimestampTz fetched_at)
+{
+	Datum *numbers = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *payloads = palloc(sizeof(Datum) * Max(count, 1));
+	int accepted = 0;
+	char *statement;
+	Oid types[] = {INT8OID,		INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
+				   JSONBOID,	TIMESTAMPTZOID, INT4ARRAYOID, JSONBARRAYOID};
+	Datum values[9];
+	char nulls[10] = "         ";
+
+	for (int i = 0; i < count; i++)
+	{
+		if (outcomes[i].reason != NULL)
+			continue;
+		numbers[accepted] = Int32GetDatum(i);
+		payloads[accepted++] = outcomes[i].payload;
+	}
+	if (accepted == 0)
+		return;
+	values[0] = Int64GetDatum(target->load_id);
+	values[1] = Int64GetDatum(target->partition_key);
+	values[2] = TimestampTzGetDatum(target->interval_start);
+	values[3] = TimestampTzGetDatum(target->interval_end);
+	values[4] = Int32GetDatum(slice);
+	values[5] = item;
+	nulls[5] = item_is_null ? 'n' : ' ';
+	values[6] = TimestampTzGetDatum(fetched_at);
+	values[7] = array_of(numbers, accepted, INT4OID);
+	values[8] = array_of(payloads, accepted, JSONBOID);
+	statement = psprintf(
+		"INSERT INTO %s (load_id, partition_key, data_interval_start, data_interval_end, slice, "
+		"item, fetched_at, record_number, payload) "
+		"SELECT $1, $2, $3, $4, $5, $6, $7, u.n, u.p FROM pg_catalog.unnest($8, $9) u(n, p)",
+		quote_qualified_identifier(target->schema, target->table));
+	sql_call(statement, 9, types, values, nulls);
+	if (SPI_processed != accepted)
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("%d records were inserted into raw table \"%s\", but only %lu arrived",
+							   accepted, target->table, (unsigned long) SPI_processed),
+						errhint("A trigger or row security policy of the table drops rows.")));
+}
+
+/* Keeps the refused records as they came. */
+static int
+quarantine_refused(const raw_target *target, int slice, const char *body,
+				   const split_result *records, const record_outcome *outcomes, const char *request)
+{
+	int count = records->count;
+	Datum *numbers = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *offsets = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *bytes = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *codes = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *reasons = palloc(sizeof(Datum) * Max(count, 1));
+	int refused = 0;
+	Oid types[] = {INT8OID,		   INT4OID,		 INT8OID,		INT4OID,	  INT4ARRAYOID,
+				   INT8ARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
+	Datum values[10];
+
+	for (int i = 0; i < count; i++)
+	{
+		if (outcomes[i].reason == NULL)
+			continue;
+		numbers[refused] = Int32GetDatum(i);
+		offsets[refused] = Int64GetDatum((int64) records->records[i].offset);
+		bytes[refused] = PointerGetDatum(cstring_to_text_with_len(
+			body + records->records[i].offset, records->records[i].length));
+		codes[refused] = CStringGetTextDatum(outcomes[i].reason_code);
+		reasons[refused++] = CStringGetTextDatum(outcomes[i].reason);
+	}
+	if (refused == 0)
+		return 0;
+	values[0] = Int64GetDatum(target->task_run_id);
+	values[1] = Int32GetDatum(target->attempt);
+	values[2] = Int64GetDatum(target->load_id);
+	values[3] = Int32GetDatum(slice);
+	values[4] = array_of(numbers, refused, INT4OID);
+	values[5] = array_of(offsets, refused, INT8OID);
+	values[6] = array_of(bytes, refused, BYTEAOID);
+	values[7] = array_of(codes, refused, TEXTOID);
+	values[8] = array_of(reasons, refused, TEXTOID);
+	values[9] = CStringGetTextDatum(request);
+	sql_call("SELECT etl._quarantine($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10, types, values,
+			 NULL);
+	return refused;
+}
+
+/*
+ * Writes the records of a page within the current transaction.  item: the row of for_each
+ * as jsonb; request: for quarantine, without secrets.  Returns the counts; raises what
+ * the raw table raises.
+ */
+raw_counts
+raw_write(const raw_target *target, int slice, const char *body, const split_result *records,
+		  Datum item, bool item_is_null, TimestampTz fetched_at, const char *request)
+{
+	record_outcome *outcomes = judge_records(target, body, records);
+	raw_counts counts = {.fetched = records->count};
+
+	insert_accepted(target, slice, outcomes, records->count, item, item_is_null, fetched_at);
+	counts.quarantined = quarantine_refused(target, slice, body, records, outcomes, request);
+	counts.loaded = counts.fetched - counts.quarantined;
+	return counts;
+}

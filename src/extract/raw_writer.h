@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * raw_writer.h
+ *	  Records of a page to rows of a raw table, or to quarantine.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ETL_RAW_WRITER_H
+#define ETL_RAW_WRITER_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#include "extract/split.h"
+
+/* Where and as what the rows of a load are written. */
+typedef struct raw_target
+{
+	int64 task_run_id;
+	int attempt;
+	int64 load_id;
+	int64 partition_key;
+	const char *schema;
+	const char *table;
+	TimestampTz interval_start;
+	TimestampTz interval_end;
+	List *keys; /* of List of path_step *: what each record must have */
+} raw_target;
+
+typedef struct raw_counts
+{
+	int64 fetched;
+	int64 loaded;
+	int64 quarantined;
+} raw_counts;
+
+extern raw_counts raw_write(const raw_target *target, int slice, const char *body,
+							const split_result *records, Datum item, bool item_is_null,
+							TimestampTz fetched_at, const char *request);
+
+#endif /* ETL_RAW_WRITER_H */

@@ -1,0 +1,278 @@
+/*-------------------------------------------------------------------------
+ *
+ * split.c
+ *	  Finds the records of a page in its bytes.
+ *
+ * Only the structure is read: brackets, strings and separators.  What is inside a record
+ * is PostgreSQL's JSON parser's to judge, one record at a time, so that a record it
+ * refuses goes to quarantine with the bytes it came in and the rest of the page loads.  A
+ * page whose structure is broken or cut short has no records at all: a part of it must
+ * never be taken for the whole.
+ *
+ * Nothing here raises, whatever the bytes; errors are values.  Depth costs no stack: a
+ * value is skipped by counting brackets, and recursion is as deep as the path is long.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "extract/record_path.h"
+#include "extract/split.h"
+
+typedef struct splitter
+{
+	const char *body;
+	const char *at;
+	const char *end;
+	split_result *result;
+} splitter;
+
+static bool split_value(splitter *s, List *path, int step);
+
+static bool
+fail(splitter *s, const char *problem)
+{
+	s->result->problem = problem;
+	s->result->problem_offset = s->at - s->body;
+	return false;
+}
+
+static void
+skip_space(splitter *s)
+{
+	while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
+		s->at++;
+}
+
+/* Past a string; at its opening quote on entry. */
+static bool
+skip_string(splitter *s)
+{
+	for (s->at++; s->at < s->end; s->at++)
+	{
+		if (*s->at == '"')
+		{
+			s->at++;
+			return true;
+		}
+		if (*s->at == '\\')
+			s->at++;
+	}
+	s->at = s->end;
+	return fail(s, "the page ends within a string");
+}
+
+/*
+ * Past a value of any kind.  The kinds of open brackets are kept in one word; deeper than
+ * 64 only their number is, and the parser of the record finds what does not match.
+ */
+static bool
+skip_value(splitter *s)
+{
+	int depth = 0;
+	bool too_deep = false;
+	uint64 kinds = 0; /* bit 0: the innermost open bracket is { */
+	const char *start;
+
+	skip_space(s);
+	if (s->at >= s->end)
+		return fail(s, "the page ends where a value should be");
+	start = s->at;
+	do
+	{
+		char c = *s->at;
+
+		if (c == '"')
+		{
+			if (!skip_string(s))
+				return false;
+			continue;
+		}
+		if (c == '{' || c == '[')
+		{
+			kinds = (kinds << 1) | (c == '{');
+			too_deep |= ++depth > 64;
+		}
+		else if (c == '}' || c == ']')
+		{
+			if (depth == 0)
+				break; /* the end of what contains this value */
+			if (!too_deep && (kinds & 1) != (c == '}'))
+				return fail(s, "a bracket does not match");
+			kinds >>= 1;
+			if (--depth == 0)
+			{
+				s->at++;
+				return true;
+			}
+		}
+		else if (depth == 0 && (c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t'))
+			break;
+		else if (depth == 0 && c == ':')
+			return fail(s, "a colon where a value should be");
+		s->at++;
+	} while (s->at < s->end && (depth > 0 || *start != '"'));
+	if (depth > 0)
+		return fail(s, "the page ends within an array or object");
+	if (s->at == start)
+		return fail(s, "a value is missing");
+	return true;
+}
+
+/* The value at the cursor is a record. */
+static bool
+take_record(splitter *s)
+{
+	split_result *result = s->result;
+	const char *start;
+
+	skip_space(s);
+	start = s->at;
+	if (!skip_value(s))
+		return false;
+	if (result->count == result->allocated)
+	{
+		result->allocated = Max(128, result->allocated * 2);
+		result->records =
+			result->records == NULL
+				? palloc(sizeof(record_range) * result->allocated)
+				: repalloc_huge(result->records, sizeof(record_range) * result->allocated);
+	}
+	result->records[result->count].offset = start - s->body;
+	result->records[result->count].length = s->at - start;
+	result->count++;
+	return true;
+}
+
+/* Each element of the array at the cursor, by the rest of the path. */
+static bool
+split_elements(splitter *s, List *path, int step)
+{
+	s->at++;
+	skip_space(s);
+	if (s->at < s->end && *s->at == ']')
+	{
+		s->at++;
+		return true;
+	}
+	for (;;)
+	{
+		if (!split_value(s, path, step))
+			return false;
+		skip_space(s);
+		if (s->at >= s->end)
+			return fail(s, "the page ends within an array");
+		if (*s->at == ']')
+		{
+			s->at++;
+			return true;
+		}
+		if (*s->at != ',')
+			return fail(s, "a comma is missing in an array");
+		s->at++;
+	}
+}
+
+/* The member the path names, of the object at the cursor; the others are skipped. */
+static bool
+split_member(splitter *s, List *path, int step)
+{
+	path_step *wanted = list_nth(path, step);
+	bool found = false;
+
+	s->at++;
+	skip_space(s);
+	if (s->at < s->end && *s->at == '}')
+	{
+		s->at++;
+		s->result->missing = wanted->name;
+		return true;
+	}
+	for (;;)
+	{
+		const char *key;
+		bool matches;
+
+		skip_space(s);
+		if (s->at >= s->end || *s->at != '"')
+			return fail(s, "a member name is missing in an object");
+		key = s->at + 1;
+		if (!skip_string(s))
+			return false;
+		matches = s->at - key - 1 == wanted->length && memcmp(key, wanted->name, wanted->length) == 0;
+		skip_space(s);
+		if (s->at >= s->end || *s->at != ':')
+			return fail(s, "a colon is missing in an object");
+		s->at++;
+		if (!(matches ? split_value(s, path, step + 1) : skip_value(s)))
+			return false;
+		found |= matches;
+		skip_space(s);
+		if (s->at >= s->end)
+			return fail(s, "the page ends within an object");
+		if (*s->at == '}')
+		{
+			s->at++;
+			if (!found)
+				s->result->missing = wanted->name;
+			return true;
+		}
+		if (*s->at != ',')
+			return fail(s, "a comma is missing in an object");
+		s->at++;
+	}
+}
+
+/* The value at the cursor, by the path from a step on; as SQL/JSON's lax mode has it. */
+static bool
+split_value(splitter *s, List *path, int step)
+{
+	path_step *wanted;
+
+	check_stack_depth();
+	skip_space(s);
+	if (s->at >= s->end)
+		return fail(s, "the page ends where a value should be");
+	if (step >= list_length(path))
+		return take_record(s);
+	wanted = list_nth(path, step);
+	if (wanted->each)
+	{
+		if (*s->at == '[')
+			return split_elements(s, path, step + 1);
+		if (s->end - s->at >= 4 && memcmp(s->at, "null", 4) == 0)
+			return skip_value(s); /* no list is an empty list */
+		return split_value(s, path, step + 1);
+	}
+	if (*s->at == '{')
+		return split_member(s, path, step);
+	s->result->missing = wanted->name;
+	return skip_value(s);
+}
+
+/*
+ * Finds the records of a page by a path of record_path_parse(..., true).  The ranges are
+ * palloc'd in the current context.  On a problem there are no records.
+ */
+void
+split_records(const char *body, size_t length, List *path, split_result *result)
+{
+	splitter s = {.body = body, .at = body, .end = body + length, .result = result};
+
+	memset(result, 0, sizeof(*result));
+	if (length >= 3 && memcmp(body, "\xEF\xBB\xBF", 3) == 0)
+		s.at += 3;
+	skip_space(&s);
+	if (s.at == s.end)
+		fail(&s, "the page is empty");
+	else if (split_value(&s, path, 0))
+	{
+		skip_space(&s);
+		if (s.at < s.end)
+			fail(&s, "something follows the end of the document");
+	}
+	if (result->problem != NULL)
+		result->count = 0;
+}

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.h
+ *	  One HTTP request or many, waited for as PostgreSQL waits.
+ *
+ * This room knows no table and no pipeline.  Everything that goes wrong on the
+ * network is a value in http_response; the only thing these functions raise is
+ * what CHECK_FOR_INTERRUPTS() raises (57014, 57P01) and bad arguments.  They may be
+ * called with no transaction open, and should be.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ETL_HTTP_H
+#define ETL_HTTP_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+
+typedef struct http_client http_client;
+
+/* One header.  Names of responses are lower case; values are trimmed. */
+typedef struct http_header
+{
+	char *name;
+	char *value;
+	bool secret; /* never printed, never sent to another origin; some names always are */
+} http_header;
+
+/* Settings of a client: one source, many requests.  Times in milliseconds. */
+typedef struct http_client_options
+{
+	int connect_timeout_ms; /* default 10,000 */
+	int timeout_ms;			/* a whole transfer, default 60,000 */
+	int64 max_body_bytes;	/* decompressed, counted while streaming; default 256 MB */
+	int max_redirects;		/* default 5; one more is an error */
+	bool verify_tls;		/* default true */
+	const char *ca_file;	/* NULL: the system's */
+	const char *proxy;		/* NULL: none; the environment is not consulted */
+	const char *user_agent; /* NULL: etl/<version> */
+	int max_connections;	/* of a client, kept alive; default 16 */
+} http_client_options;
+
+typedef struct http_request
+{
+	const char *method; /* GET or POST */
+	const char *url;	/* absolute, http or https */
+	List *headers;		/* of http_header * */
+	const char *body;	/* NULL for none */
+	size_t body_length;
+	bool secret_body; /* holds credentials: a redirect never repeats it at another origin */
+} http_request;
+
+typedef enum http_error
+{
+	HTTP_OK = 0,		  /* an answer arrived whole; look at status */
+	HTTP_ERROR_RESOLVE,	  /* name not found */
+	HTTP_ERROR_CONNECT,	  /* refused, unreachable */
+	HTTP_ERROR_TIMEOUT,	  /* connect or total */
+	HTTP_ERROR_TLS,		  /* certificate or handshake: not retried */
+	HTTP_ERROR_RESET,	  /* connection lost, body shorter than promised, no HTTP */
+	HTTP_ERROR_DECODE,	  /* broken compressed body */
+	HTTP_ERROR_TOO_LARGE, /* body or headers over the cap: not retried */
+	HTTP_ERROR_REDIRECT,  /* too many, or to a scheme that is not allowed */
+	HTTP_ERROR_URL,		  /* malformed, or a scheme that is not allowed */
+	HTTP_ERROR_OTHER	  /* no memory, a refusal of libcurl: not retried */
+} http_error;
+
+typedef struct http_response
+{
+	MemoryContext context; /* holds all below; MemoryContextDelete frees it */
+	http_error error;
+	const char *error_message; /* libcurl's words, without credentials; NULL if HTTP_OK */
+	int status;				   /* 0 when no status line arrived */
+	List *headers;			   /* of http_header *, those of the last answer, bytes as received */
+	char *body; /* never NULL, NUL-terminated; may contain NULs; empty after errors but REDIRECT */
+	size_t body_length;
+	int64 wire_bytes;		   /* body bytes as transferred */
+	double seconds;			   /* whole transfer */
+	const char *effective_url; /* after redirects, as sent: print http_url_redact() of it */
+} http_response;
+
+/* What to do about an answer. */
+typedef enum http_verdict
+{
+	HTTP_VERDICT_SUCCESS,	   /* 2xx (and 304) */
+	HTTP_VERDICT_RETRY,		   /* timeout, reset, 408, 5xx, broken compression */
+	HTTP_VERDICT_RATE_LIMITED, /* 429, or 403 that says so */
+	HTTP_VERDICT_FAIL		   /* anything else */
+} http_verdict;
+
+typedef struct http_retry_policy
+{
+	int max_attempts;			  /* including the first; default 5 */
+	int base_delay_ms;			  /* default 500 */
+	int max_delay_ms;			  /* default 60,000 */
+	int64 max_rate_limit_wait_ms; /* all rate-limit waits of one request together; default 1 hour */
+} http_retry_policy;
+
+typedef enum http_wait_reason
+{
+	HTTP_WAIT_RETRY,
+	HTTP_WAIT_RATE_LIMIT
+} http_wait_reason;
+
+/*
+ * Told before each wait, so that progress can show it.  "until" is when the next
+ * attempt starts; "response" is the answer that made us wait.  May raise.
+ */
+typedef void (*http_wait_callback)(void *arg, http_wait_reason reason, TimestampTz until,
+								   int next_attempt, const http_response *response);
+
+/* What http_fetch did. */
+typedef struct http_outcome
+{
+	http_verdict verdict; /* of the last answer */
+	int attempts;		  /* requests made, rate-limited ones too */
+	int64 waited_ms;
+	TimestampTz rate_limited_until; /* 0 unless the wait asked for was longer than allowed */
+} http_outcome;
+
+extern void http_client_options_init(http_client_options *options);
+extern void http_retry_policy_init(http_retry_policy *policy);
+extern http_client *http_client_create(MemoryContext parent, const http_client_options *options);
+extern void http_client_destroy(http_client *client);
+extern http_response *http_perform(http_client *client, const http_request *request);
+extern http_response *http_fetch(http_client *client, const http_request *request,
+								 const http_retry_policy *policy, http_wait_callback waiting,
+								 void *arg, http_outcome *outcome);
+extern http_verdict http_classify(const http_response *response, TimestampTz now,
+								  TimestampTz *not_before);
+extern const char *http_response_header(const http_response *response, const char *name);
+extern const char *http_error_name(http_error error);
+
+/* url.c */
+extern char *http_url_resolve(const char *base, const char *reference);
+extern bool http_url_same_origin(const char *a, const char *b);
+extern char *http_url_redact(const char *url);
+extern void http_append_encoded(StringInfo out, const char *text, bool keep_slashes);
+extern char *http_url_add_parameter(const char *url, const char *name, const char *value);
+
+/* link_header.c */
+extern char *http_link_target(const char *header_value, const char *rel);
+
+/* retry_after.c */
+extern bool http_parse_retry_after(const char *value, TimestampTz now, TimestampTz *until);
+
+#endif /* ETL_HTTP_H */

@@ -1,0 +1,411 @@
+/*-------------------------------------------------------------------------
+ *
+ * coordinator.c
+ *	  One process for a database with work due: queues runs, hands tasks out, ends.
+ *
+ * What to do is decided in SQL (sql/run_coordinate.sql); this is the process around it:
+ * it submits the request it was started for, takes the coordinator's lock or leaves the
+ * work to who has it, starts workers, and waits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "call_sql.h"
+#include "etl.h"
+#include "run/launch.h"
+#include "run/locks.h"
+#include "run/wake.h"
+
+/* How long at most until it looks whether callers still wait, milliseconds. */
+#define COORDINATOR_TICK_MS 500
+/* After so many starts that came to nothing, a role's tasks fail. */
+#define MAX_FAILED_STARTS 3
+/* After so many failures of its own in a row, it gives up. */
+#define MAX_FAILED_WAKES 5
+
+/* A worker that was started and has not shown itself yet. */
+typedef struct worker_start
+{
+	Oid role;
+	BackgroundWorkerHandle *handle;
+} worker_start;
+
+/* One role with ready tasks, as etl._coordinate() tells. */
+typedef struct role_demand
+{
+	Oid role;
+	int ready;
+	List *idle_pids;
+} role_demand;
+
+/* What one wake found. */
+typedef struct outlook
+{
+	List *demands;		 /* of role_demand * */
+	List *worker_pids;	 /* of all workers of the database */
+	int active_runs;
+	TimestampTz next_attempt_at; /* 0: none */
+} outlook;
+
+static MemoryContext wake_context;
+static List *starts = NIL; /* of worker_start * */
+static Oid failing_role = InvalidOid;
+static int failed_starts = 0;
+static bool slots_exhausted = false;
+
+/* An int4[] column of the last result as a list of integers. */
+static List *
+pid_list(int row, int column)
+{
+	List *result = NIL;
+	Datum *elements;
+	int count;
+
+	if (sql_is_null(row, column))
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(sql_datum(row, column)), INT4OID, 4, true, TYPALIGN_INT,
+					  &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		result = lappend_int(result, DatumGetInt32(elements[i]));
+	return result;
+}
+
+/*
+ * Submits a request for its caller and tells it the outcome.  Never raises for what is
+ * wrong with the request: that is the caller's to raise.
+ */
+static void
+submit(run_request *request)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid types[] = {INT8OID, NAMEOID, INT4OID, DATEOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum values[7];
+	char nulls[8] = "       ";
+
+	PG_TRY();
+	{
+		sql_begin();
+		values[0] = Int64GetDatum(request->request_id);
+		values[1] = NameGetDatum(&request->caller);
+		values[2] = Int32GetDatum(request->caller_pid);
+		values[3] = Int32GetDatum(request->run_date);
+		values[4] = CStringGetTextDatum(request->pipeline);
+		values[5] = TimestampTzGetDatum(request->interval_start);
+		values[6] = TimestampTzGetDatum(request->interval_end);
+		nulls[3] = request->has_date ? ' ' : 'n';
+		nulls[4] = request->has_pipeline ? ' ' : 'n';
+		nulls[5] = nulls[6] = request->has_interval ? ' ' : 'n';
+		sql_call("SELECT etl._submit($1, $2, $3, $4, $5, $6, $7)", 7, types, values, nulls);
+		sql_commit();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		request->failed = true;
+		request->sqlerrcode = error->sqlerrcode;
+		strlcpy(request->message, error->message ? error->message : "", sizeof(request->message));
+		strlcpy(request->detail, error->detail ? error->detail : "", sizeof(request->detail));
+		strlcpy(request->hint, error->hint ? error->hint : "", sizeof(request->hint));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	pg_write_barrier();
+	request->done = true;
+	wake_process(request->caller_pid);
+}
+
+/* The pid of who holds the coordinator's lock; 0 when nobody does. */
+static int
+other_coordinator(void)
+{
+	int pid;
+
+	sql_begin();
+	sql_call("SELECT etl._lock_holder('coordinator', 0)", 0, NULL, NULL, NULL);
+	pid = (int) sql_bigint(0, 1, 0);
+	sql_commit();
+	return pid;
+}
+
+/*
+ * One wake: lets the SQL side decide, in one transaction, and reads what it wants.  The
+ * result lives in wake_context.
+ */
+static outlook *
+coordinate(void)
+{
+	outlook *result;
+	MemoryContext old;
+
+	MemoryContextReset(wake_context);
+	sql_begin();
+	old = MemoryContextSwitchTo(wake_context);
+	result = palloc0(sizeof(outlook));
+	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
+			 NULL);
+	for (int row = 0; row < SPI_processed; row++)
+	{
+		role_demand *demand = palloc0(sizeof(role_demand));
+
+		demand->role = (Oid) sql_bigint(row, 1, 0);
+		demand->ready = (int) sql_bigint(row, 2, 0);
+		demand->idle_pids = pid_list(row, 3);
+		result->demands = lappend(result->demands, demand);
+	}
+	sql_call("SELECT active_runs, next_attempt_at, worker_pids FROM etl._coordinator_outlook()", 0,
+			 NULL, NULL, NULL);
+	result->active_runs = (int) sql_bigint(0, 1, 0);
+	if (!sql_is_null(0, 2))
+		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
+	result->worker_pids = pid_list(0, 3);
+	MemoryContextSwitchTo(old);
+	sql_commit();
+	return result;
+}
+
+/* Fails the ready tasks of a role for which no worker starts. */
+static void
+fail_ready_tasks(Oid role)
+{
+	Oid types[] = {OIDOID, TEXTOID, TEXTOID};
+	Datum values[3];
+
+	sql_begin();
+	values[0] = ObjectIdGetDatum(role);
+	values[1] = CStringGetTextDatum("no worker could be started as the pipeline's owner");
+	values[2] = CStringGetTextDatum("The server log says why: the role may lack LOGIN or CONNECT, "
+									"or a connection limit may be reached.");
+	sql_call("SELECT etl._fail_ready_tasks($1, $2, $3)", 3, types, values, NULL);
+	sql_commit();
+}
+
+/*
+ * Forgets starts that have shown themselves, and counts those that came to nothing.
+ * Returns how many of a role are still on their way.
+ */
+static int
+pending_starts(const outlook *now, Oid role)
+{
+	int pending = 0;
+	List *remaining = NIL;
+	ListCell *cell;
+
+	foreach (cell, starts)
+	{
+		worker_start *start = lfirst(cell);
+		pid_t pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(start->handle, &pid);
+
+		if (status == BGWH_STARTED && list_member_int(now->worker_pids, (int) pid))
+		{
+			if (start->role == failing_role)
+				failing_role = InvalidOid;
+		}
+		else if (status == BGWH_STOPPED)
+		{
+			failed_starts = start->role == failing_role ? failed_starts + 1 : 1;
+			failing_role = start->role;
+		}
+		else
+		{
+			if (start->role == role)
+				pending++;
+			remaining = lappend(remaining, start);
+			continue;
+		}
+		pfree(start->handle);
+		pfree(start);
+	}
+	list_free(starts);
+	starts = remaining;
+	return pending;
+}
+
+/*
+ * Wakes idle workers and starts new ones, as many as there are ready tasks and room.
+ */
+static void
+supply_workers(const outlook *now)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ListCell *cell;
+	int workers = list_length(now->worker_pids) + list_length(starts);
+
+	foreach (cell, now->demands)
+	{
+		role_demand *demand = lfirst(cell);
+		int missing = demand->ready - pending_starts(now, demand->role);
+		ListCell *idle;
+
+		if (failing_role == demand->role && failed_starts >= MAX_FAILED_STARTS)
+		{
+			failed_starts = 0;
+			fail_ready_tasks(demand->role);
+			SetLatch(MyLatch);
+			continue;
+		}
+		foreach (idle, demand->idle_pids)
+		{
+			if (missing-- > 0)
+				wake_process(lfirst_int(idle));
+		}
+		for (; missing > 0 && workers < etl_max_workers; missing--, workers++)
+		{
+			worker_start *start = palloc0(sizeof(worker_start));
+
+			start->role = demand->role;
+			if (!launch_worker(demand->role, &start->handle))
+			{
+				pfree(start);
+				if (!slots_exhausted)
+					ereport(LOG, (errmsg("etl: no free background worker slot, runs wait"),
+								  errhint("Increase max_worker_processes.")));
+				slots_exhausted = true;
+				MemoryContextSwitchTo(old);
+				return;
+			}
+			slots_exhausted = false;
+			starts = lappend(starts, start);
+		}
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Waits for the next wake: a latch, the next attempt, or the tick. */
+static void
+wait_for_work(const outlook *now)
+{
+	long timeout = COORDINATOR_TICK_MS;
+
+	if (now->next_attempt_at != 0)
+	{
+		long until =
+			TimestampDifferenceMilliseconds(GetCurrentTimestamp(), now->next_attempt_at) + 1;
+
+		timeout = Min(timeout, Max(until, 10));
+	}
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/*
+ * Works until no run is active.  Holds the coordinator's lock on entry; a run queued
+ * while it decides to end is seen by the second look, after the lock is given back.
+ */
+static void
+coordinate_until_idle(void)
+{
+	volatile int failed_wakes = 0;
+
+	for (;;)
+	{
+		outlook *volatile now = NULL;
+
+		PG_TRY();
+		{
+			now = coordinate();
+			supply_workers(now);
+			failed_wakes = 0;
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(TopMemoryContext);
+			EmitErrorReport();
+			FlushErrorState();
+			AbortOutOfAnyTransaction();
+			if (++failed_wakes >= MAX_FAILED_WAKES)
+				ereport(FATAL, (errmsg("etl: the coordinator gives up after %d failures in a row",
+									   failed_wakes)));
+			now = NULL;
+		}
+		PG_END_TRY();
+		if (now != NULL && now->active_runs == 0)
+		{
+			etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+			now = NULL;
+			sql_begin();
+			sql_call("SELECT active_runs FROM etl._coordinator_outlook()", 0, NULL, NULL, NULL);
+			if (sql_bigint(0, 1, 0) == 0 || !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+			{
+				sql_commit();
+				return;
+			}
+			sql_commit();
+			continue;
+		}
+		if (now == NULL)
+		{
+			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
+		}
+		wait_for_work(now);
+	}
+}
+
+/*
+ * The process.  Connects as the bootstrap superuser: it runs nothing but the extension's
+ * own bookkeeping.
+ */
+void
+etl_coordinator_main(Datum argument)
+{
+	launch_parameters parameters;
+
+	memcpy(&parameters, MyBgworkerEntry->bgw_extra, sizeof(parameters));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(parameters.database, InvalidOid, 0);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("TimeZone", "UTC", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("DateStyle", "ISO, MDY", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("application_name", "etl coordinator", PGC_USERSET, PGC_S_SESSION);
+	wake_context = AllocSetContextCreate(TopMemoryContext, "etl wake", ALLOCSET_DEFAULT_SIZES);
+
+	if (parameters.request != DSM_HANDLE_INVALID)
+	{
+		dsm_segment *segment = dsm_attach(parameters.request);
+
+		if (segment == NULL)
+			proc_exit(0); /* the caller is gone already */
+		submit((run_request *) dsm_segment_address(segment));
+		dsm_detach(segment);
+	}
+	if (!etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+	{
+		wake_process(other_coordinator());
+		proc_exit(0);
+	}
+	coordinate_until_idle();
+	proc_exit(0);
+}

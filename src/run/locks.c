@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * locks.c
+ *	  The advisory locks that say who is alive; see locks.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "run/locks.h"
+
+/* The fourth field of the lock tag: pg_advisory_lock() uses 1 and 2, Citus 4 and up. */
+#define ETL_LOCK_SPACE 231
+
+/*
+ * The tag of a lock.  The kind takes the top byte of the second field, the id the 56
+ * bits below it.
+ */
+static void
+set_tag(LOCKTAG *tag, etl_lock_kind kind, int64 id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
+						 ((uint32) kind << 24) | ((uint32) (id >> 32) & 0xffffff),
+						 (uint32) (id & 0xffffffff), ETL_LOCK_SPACE);
+}
+
+/*
+ * Takes a lock for the session if it is to be had at once; returns whether.
+ */
+bool
+etl_lock(etl_lock_kind kind, int64 id, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	set_tag(&tag, kind, id);
+	return LockAcquire(&tag, mode, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Gives a session lock back.  A lock not held is a warning, as in PostgreSQL.
+ */
+void
+etl_unlock(etl_lock_kind kind, int64 id, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	set_tag(&tag, kind, id);
+	LockRelease(&tag, mode, true);
+}

@@ -1,0 +1,264 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  A worker: connected as the owner of pipelines, does their tasks one after another.
+ *
+ * It takes a task, counts the attempt, does the work, reports, and looks for the next.
+ * An error of a task ends the attempt, not the worker.  It runs as the role it is
+ * connected as and never changes it, so that whatever a view's function does, it does
+ * with the owner's rights.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "call_sql.h"
+#include "compat.h"
+#include "etl.h"
+#include "extract/extract.h"
+#include "progress.h"
+#include "run/launch.h"
+#include "run/locks.h"
+#include "run/publish.h"
+#include "run/wake.h"
+
+/* A task as claimed. */
+typedef struct claimed_task
+{
+	int64 task_run_id;
+	int attempt;
+	bool is_publish;
+} claimed_task;
+
+static MemoryContext task_context;
+
+/*
+ * Looks for a task and claims it.  The attempt's lock is taken before the claim commits.
+ * Returns false when there is none.
+ */
+static bool
+claim(claimed_task *task)
+{
+	List *candidates = NIL;
+	ListCell *cell;
+	MemoryContext old;
+
+	sql_begin();
+	sql_call("SELECT task_run_id FROM etl._next_task()", 0, NULL, NULL, NULL);
+	old = MemoryContextSwitchTo(task_context);
+	for (int row = 0; row < SPI_processed; row++)
+	{
+		int64 *id = palloc(sizeof(int64));
+
+		*id = sql_bigint(row, 1, 0);
+		candidates = lappend(candidates, id);
+	}
+	MemoryContextSwitchTo(old);
+	sql_commit();
+
+	foreach (cell, candidates)
+	{
+		int64 id = *(int64 *) lfirst(cell);
+		Oid types[] = {INT8OID};
+		Datum values[] = {Int64GetDatum(id)};
+		char subject[256];
+
+		if (!etl_lock(ETL_LOCK_ATTEMPT, id, ExclusiveLock))
+			continue; /* another worker is at it */
+		sql_begin();
+		sql_call("SELECT attempt, kind, pipeline, task, run_date::text, caller_pid FROM "
+				 "etl._claim($1)",
+				 1, types, values, NULL);
+		if (sql_is_null(0, 1))
+		{
+			sql_commit();
+			etl_unlock(ETL_LOCK_ATTEMPT, id, ExclusiveLock);
+			continue;
+		}
+		task->task_run_id = id;
+		task->attempt = (int) sql_bigint(0, 1, 0);
+		task->is_publish = strcmp(sql_text(0, 2), "publish") == 0;
+		snprintf(subject, sizeof(subject), "%s %s %s", sql_text(0, 3), sql_text(0, 5),
+				 task->is_publish ? "publish" : sql_text(0, 4));
+		sql_commit();
+		progress_set_subject(subject);
+		progress_report("attempt %d begins", task->attempt);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Tells the catalog that the attempt failed.  Raises when even that fails; then the
+ * attempt's lock is gone with the worker and the coordinator ends it.
+ */
+static void
+report_failure(const claimed_task *task, const ErrorData *error)
+{
+	Oid types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID};
+	Datum values[7];
+	char nulls[8] = "       ";
+
+	sql_begin();
+	values[0] = Int64GetDatum(task->task_run_id);
+	values[1] = Int32GetDatum(task->attempt);
+	values[2] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[3] = CStringGetTextDatum(error->message ? error->message : "unknown error");
+	values[4] = CStringGetTextDatum(error->detail ? error->detail : "");
+	values[5] = CStringGetTextDatum(error->hint ? error->hint : "");
+	nulls[4] = error->detail ? ' ' : 'n';
+	nulls[5] = error->hint ? ' ' : 'n';
+	values[6] = evidence_as_jsonb();
+	sql_call("SELECT etl._fail_attempt($1, $2, $3, $4, $5, $6, $7)", 7, types, values, nulls);
+	sql_commit();
+}
+
+/*
+ * Does one claimed task.  Errors end the attempt and are reported; only FATAL, and a
+ * failure to report, get out of here.
+ */
+static void
+work_on(const claimed_task *task)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		if (task->is_publish)
+			publish_run(task->task_run_id, task->attempt);
+		else
+			extract_run(task->task_run_id, task->attempt, task_context);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(task_context);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	if (error != NULL)
+	{
+		/* a second cancel must not undo the report of the first */
+		HOLD_INTERRUPTS();
+		progress_report("failed: %s", error->message ? error->message : "unknown error");
+		report_failure(task, error);
+		QueryCancelPending = false;
+		RESUME_INTERRUPTS();
+	}
+	etl_unlock(ETL_LOCK_ATTEMPT, task->task_run_id, ExclusiveLock);
+}
+
+/* Wakes the coordinator: a task has ended. */
+static void
+wake_coordinator(void)
+{
+	int pid;
+
+	sql_begin();
+	sql_call("SELECT etl._lock_holder('coordinator', 0)", 0, NULL, NULL, NULL);
+	pid = (int) sql_bigint(0, 1, 0);
+	sql_commit();
+	wake_process(pid);
+}
+
+/* Waits for a task; returns false when none came while it lingered. */
+static bool
+linger(TimestampTz since)
+{
+	long left =
+		etl_worker_linger_ms - TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+
+	if (left <= 0)
+		return false;
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	QueryCancelPending = false; /* meant for a task that has ended */
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	return true;
+}
+
+/* Settings that results must not depend on, whatever the role's own are. */
+static void
+pin_settings(void)
+{
+	static const char *const pinned[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"TimeZone", "UTC"},
+		{"DateStyle", "ISO, MDY"},
+		{"IntervalStyle", "postgres"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "on"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"client_min_messages", "warning"},
+		{"application_name", "etl worker"},
+	};
+
+	for (int i = 0; i < lengthof(pinned); i++)
+		SetConfigOption(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION);
+}
+
+/*
+ * The process.  Connects as the role it was started for.
+ */
+void
+etl_worker_main(Datum argument)
+{
+	launch_parameters parameters;
+	TimestampTz idle_since;
+
+	memcpy(&parameters, MyBgworkerEntry->bgw_extra, sizeof(parameters));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(parameters.database, parameters.role,
+											  ETL_WORKER_CONNECTION_FLAGS);
+	pin_settings();
+	task_context = AllocSetContextCreate(TopMemoryContext, "etl task", ALLOCSET_DEFAULT_SIZES);
+	etl_lock(ETL_LOCK_WORKER, parameters.role, ShareLock);
+
+	idle_since = GetCurrentTimestamp();
+	do
+	{
+		claimed_task task;
+
+		while (claim(&task))
+		{
+			work_on(&task);
+			progress_set_subject("");
+			MemoryContextReset(task_context);
+			wake_coordinator();
+			idle_since = GetCurrentTimestamp();
+		}
+		MemoryContextReset(task_context);
+	} while (linger(idle_since));
+	proc_exit(0);
+}
