@@ -68,10 +68,11 @@ AS $$
 	JOIN t f ON etl._relation(f.target_schema, f.target_name) = c.confrelid AND f.kind = 'load'
 	WHERE l.kind = 'load' AND f.task <> l.task
 	UNION
-	-- a check comes after what fills its target
+	-- a check comes after what fills its target, or the tables its target reads
 	SELECT k.task, f.task, format('checks %s', f.task)
 	FROM t k
-	JOIN t f ON f.target_schema = k.target_schema AND f.target_name = k.target_name AND f.kind IN ('extract', 'load')
+	CROSS JOIN LATERAL etl._tables_read(etl._relation(k.target_schema, k.target_name)) r
+	JOIN t f ON f.target_schema = r.schema_name AND f.target_name = r.relation_name AND f.kind IN ('extract', 'load')
 	WHERE k.kind = 'check'
 	UNION
 	SELECT k.task, d.task, 'depends_on'

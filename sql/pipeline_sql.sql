@@ -31,6 +31,22 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._table_sql(regclass) IS 'a target table as CREATE TABLE IF NOT EXISTS';
 
+-- Views between raw and a transformation, or under a check: those in the pipeline's
+-- schemas that are not made by declarations, the ones they read first.
+CREATE FUNCTION etl._helper_views_sql(pipeline text, relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT string_agg(format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', v.oid::regclass, pg_get_viewdef(v.oid)), '' ORDER BY v.oid)
+	FROM etl._views_and_tables_read(relation) r(oid)
+	JOIN pg_class v ON v.oid = r.oid AND v.relkind = 'v'
+	JOIN pg_namespace n ON n.oid = v.relnamespace
+	WHERE n.nspname IN (SELECT t.target_schema FROM etl._tasks(pipeline) t)
+	  AND NOT EXISTS (SELECT FROM etl._tasks(pipeline) t
+					  WHERE v.oid IN (to_regclass(t.definition ->> 'source'), to_regclass(t.definition ->> 'for_each'))
+						 OR t.target_schema = n.nspname AND v.relname IN ('vr_' || t.target_name, 'vl_' || t.target_name))
+$$;
+COMMENT ON FUNCTION etl._helper_views_sql(text, regclass) IS 'the user''s own views that a relation reads, as SQL';
+
 CREATE FUNCTION etl._task_sql(t etl.task) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -55,7 +71,8 @@ BEGIN
 			|| coalesce(etl._argument('for_each', d ->> 'for_each'), '')
 			|| etl._argument('on_rerun', d ->> 'on_rerun') || depends || options || E');\n';
 	WHEN 'load' THEN
-		RETURN coalesce(format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', d ->> 'source', pg_get_viewdef(to_regclass(d ->> 'source'))), '')
+		RETURN coalesce(etl._helper_views_sql(t.pipeline, to_regclass(d ->> 'source')), '')
+			|| coalesce(format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', d ->> 'source', pg_get_viewdef(to_regclass(d ->> 'source'))), '')
 			|| coalesce(etl._table_sql(etl._relation(t.target_schema, t.target_name)), '')
 			|| format('SELECT etl.add_load(%L, %L', t.pipeline, target)
 			|| etl._argument('mode', d ->> 'mode')
@@ -65,7 +82,8 @@ BEGIN
 			|| coalesce(etl._argument('partition_by', d ->> 'partition_by'), '')
 			|| coalesce(etl._argument('source_kind', d ->> 'source_kind'), '') || depends || options || E');\n';
 	WHEN 'check' THEN
-		RETURN format('SELECT etl.add_check(%L, %L, %L', t.pipeline, target, d ->> 'check_type')
+		RETURN coalesce(etl._helper_views_sql(t.pipeline, etl._relation(t.target_schema, t.target_name)), '')
+			|| format('SELECT etl.add_check(%L, %L, %L', t.pipeline, target, d ->> 'check_type')
 			|| etl._argument('arguments', d ->> 'arguments') || etl._argument('name', t.task)
 			|| etl._argument('severity', d ->> 'severity') || options || E');\n';
 	ELSE
@@ -110,7 +128,7 @@ BEGIN
 	LOOP
 		result := result || format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', n.for_each, pg_get_viewdef(n.relation));
 	END LOOP;
-	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) ORDER BY o.ordinal LOOP
+	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) ORDER BY (x.kind = 'check'), o.ordinal LOOP
 		result := result || etl._task_sql(t);
 	END LOOP;
 	RETURN result || E'COMMIT;\n';

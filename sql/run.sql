@@ -1,8 +1,13 @@
 -- Running and waiting.  etl_run is the only function outside schema etl.
 
+-- A composite type, because a result column may not be named like a parameter.
+CREATE TYPE etl.run_result AS (
+	run_id bigint, pipeline text, data_interval_start timestamptz, data_interval_end timestamptz, state text, duration interval,
+	fetched bigint, loaded bigint, quarantined bigint, inserted bigint, updated bigint, deleted bigint);
+COMMENT ON TYPE etl.run_result IS 'a row a run, as etl_run returns them';
+
 CREATE FUNCTION @extschema@.etl_run(run_date date DEFAULT current_date, pipeline text DEFAULT NULL)
-RETURNS TABLE (run_id bigint, pipeline_name text, data_interval_start timestamptz, data_interval_end timestamptz, state text,
-	duration interval, fetched bigint, loaded bigint, quarantined bigint, inserted bigint, updated bigint, deleted bigint)
+RETURNS SETOF etl.run_result
 LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'etl_run';
 COMMENT ON FUNCTION @extschema@.etl_run(date, text) IS
 	'runs the data intervals that start on a date, of one pipeline or of all that are not paused; waits, shows progress and returns a row a run';
@@ -43,8 +48,7 @@ $$;
 COMMENT ON FUNCTION etl._request_status(bigint) IS 'what a waiting caller needs to know: runs still active, what they do, and whether it blocks them itself';
 
 CREATE FUNCTION etl._request_results(request bigint)
-RETURNS TABLE (run_id bigint, pipeline text, data_interval_start timestamptz, data_interval_end timestamptz, state text,
-	duration interval, fetched bigint, loaded bigint, quarantined bigint, inserted bigint, updated bigint, deleted bigint)
+RETURNS SETOF etl.run_result
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT r.run_id, r.pipeline, r.data_interval_start, r.data_interval_end, r.state, r.ended_at - r.started_at,
@@ -56,32 +60,35 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._request_results(bigint) IS 'a row a run of a request, for its caller';
 
-CREATE FUNCTION etl._raise_failures(request bigint) RETURNS void
+CREATE FUNCTION etl._request_failure(request bigint, OUT code text, OUT message text, OUT detail text, OUT hint text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	failed integer;
 	total integer;
 	f etl.run;
-	text_of_all text;
 BEGIN
 	SELECT count(*) FILTER (WHERE r.state <> 'success'), count(*),
-		   string_agg(format('run %s of pipeline "%s" (%s) %s%s: %s%s', r.run_id, r.pipeline, r.run_date, r.state,
-				coalesce(' in task ' || r.error_task, ''), r.error_message, coalesce(' - ' || r.error_detail, '')), E'\n' ORDER BY r.run_id)
+		   string_agg(format('run %s of pipeline "%s" (%s) %s: %s%s', r.run_id, r.pipeline, r.run_date,
+				r.state || coalesce(' in task ' || r.error_task, ''), r.error_message, coalesce(' - ' || r.error_detail, '')), E'\n' ORDER BY r.run_id)
 			FILTER (WHERE r.state <> 'success')
-	INTO failed, total, text_of_all FROM etl.run r WHERE r.request_id = request;
+	INTO failed, total, detail FROM etl.run r WHERE r.request_id = request;
 	IF failed = 0 THEN
+		detail := NULL;
 		RETURN;
 	END IF;
 	SELECT * INTO f FROM etl.run r WHERE r.request_id = request AND r.state <> 'success' ORDER BY r.run_id LIMIT 1;
 	IF failed = 1 THEN
-		RAISE EXCEPTION 'run % of pipeline "%" (%) %: %', f.run_id, f.pipeline, f.run_date,
-				f.state || coalesce(' in task ' || f.error_task, ''), f.error_message
-			USING ERRCODE = coalesce(f.error_code, 'P0001'), DETAIL = coalesce(f.error_detail, ''), HINT = coalesce(f.error_hint, '');
+		code := coalesce(f.error_code, 'P0001');
+		message := format('run %s of pipeline "%s" (%s) %s: %s', f.run_id, f.pipeline, f.run_date,
+						  f.state || coalesce(' in task ' || f.error_task, ''), f.error_message);
+		detail := f.error_detail;
+		hint := f.error_hint;
+		RETURN;
 	END IF;
-	RAISE EXCEPTION '% of % runs failed', failed, total
-		USING ERRCODE = CASE WHEN NOT EXISTS (SELECT FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'cancelled')) THEN '57014' ELSE 'P0001' END,
-			  DETAIL = text_of_all, HINT = 'etl.runs and etl.log tell more.';
+	code := CASE WHEN NOT EXISTS (SELECT FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'cancelled')) THEN '57014' ELSE 'P0001' END;
+	message := format('%s of %s runs failed', failed, total);
+	hint := 'etl.runs and etl.log tell more.';
 END
 $$;
-COMMENT ON FUNCTION etl._raise_failures(bigint) IS 'raises one error that names run, task and cause of each failure of a request';
+COMMENT ON FUNCTION etl._request_failure(bigint) IS 'one error that names run, task and cause of each failure of a request; NULLs when there is none';

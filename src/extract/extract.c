@@ -499,7 +499,7 @@ next_cursor(extraction *e, const http_request *request, const http_response *res
 	return next;
 }
 
-/* SHA-256 of a body. */
+/* SHA-256 of a body.  Needs a transaction: the hash is a resource of its owner. */
 static void
 digest_body(const http_response *response, uint8 *digest)
 {
@@ -560,10 +560,10 @@ commit_slice(extraction *e, const item_request *item, const http_request *reques
 	char *shown = psprintf("%s %s", request->method, http_url_redact(request->url));
 	raw_counts counts;
 
-	digest_body(response, digest);
-	check_progress(e, request, records, digest);
 	maybe_own_partition(e);
 	sql_begin();
+	digest_body(response, digest);
+	check_progress(e, request, records, digest);
 	counts = raw_write(&e->target, e->slice, response->body, records, item->item, item->item_is_null,
 					   GetCurrentTimestamp(), shown);
 	values[0] = Int64GetDatum(e->target.task_run_id);

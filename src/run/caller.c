@@ -284,9 +284,24 @@ run_and_wait(run_request *template)
 static void
 raise_failures(int64 request_id)
 {
+	MemoryContext context = CurrentMemoryContext;
+	char *fields[4];
+
 	SPI_connect();
-	query_now("SELECT etl._raise_failures($1)", request_id);
+	query_now("SELECT code, message, detail, hint FROM etl._request_failure($1)", request_id);
+	for (int i = 0; i < lengthof(fields); i++)
+	{
+		char *text = result_text(i + 1);
+
+		fields[i] = text == NULL ? NULL : MemoryContextStrdup(context, text);
+	}
 	SPI_finish();
+	if (fields[0] == NULL)
+		return;
+	ereport(ERROR, (errcode(MAKE_SQLSTATE(fields[0][0], fields[0][1], fields[0][2], fields[0][3],
+										  fields[0][4])),
+					errmsg("%s", fields[1]), fields[2] ? errdetail("%s", fields[2]) : 0,
+					fields[3] ? errhint("%s", fields[3]) : 0));
 }
 
 /* Puts a row a run of a request into the function's result. */
