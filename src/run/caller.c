@@ -214,6 +214,7 @@ wait_for_request(int64 request_id)
 {
 	TimestampTz last_notice = GetCurrentTimestamp();
 	char *last_activity = NULL;
+	bool unled = false;
 	MemoryContext tick_context =
 		AllocSetContextCreate(CurrentMemoryContext, "etl wait", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(tick_context);
@@ -227,8 +228,10 @@ wait_for_request(int64 request_id)
 			break;
 		if (status.blocked_by_caller != NULL)
 			raise_blocked(status.blocked_by_caller);
-		if (status.coordinator_pid == 0)
+		/* twice in a row: the one that took the request may be about to take its lock */
+		if (status.coordinator_pid == 0 && unled)
 			start_coordinator(NULL, DSM_HANDLE_INVALID); /* it was terminated: go on */
+		unled = status.coordinator_pid == 0;
 		if (status.activity != NULL &&
 			TimestampDifferenceExceeds(last_notice, now, NOTICE_INTERVAL_MS) &&
 			(last_activity == NULL || strcmp(last_activity, status.activity) != 0))
