@@ -43,15 +43,13 @@ _PG_init(void)
 							"Sets how many etl workers may run in a database at a time.",
 							"Each counts against max_worker_processes, as does one coordinator.",
 							&etl_max_workers, 4, 1, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("etl.worker_linger",
-							"Sets how long a worker without work waits for more before it ends.",
-							NULL, &etl_worker_linger_ms, 1000, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
-	DefineCustomStringVariable("etl.secret_directory",
-							   "Sets the directory of the files that token_file options name.",
-							   "A relative path is taken from the data directory.",
-							   &etl_secret_directory, "etl_secrets", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"etl.worker_linger", "Sets how long a worker without work waits for more before it ends.",
+		NULL, &etl_worker_linger_ms, 1000, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"etl.secret_directory", "Sets the directory of the files that token_file options name.",
+		"A relative path is taken from the data directory.", &etl_secret_directory, "etl_secrets",
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("etl.retry_wait_limit",
 							   "Sets the longest task retry delay that a waiting caller waits out.",
 							   "A run that somebody waits for fails at once when its pipeline's "
@@ -65,14 +63,12 @@ _PG_init(void)
 	/* What etl.data_interval_start() and its like return; set by workers for each run. */
 	DefineCustomStringVariable("etl.run_id", "Shows the current run.", NULL, &context_run_id, "",
 							   PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
-	DefineCustomStringVariable("etl.data_interval_start",
-							   "Sets the start of the data interval that transformations see.",
-							   NULL, &context_data_interval_start, "", PGC_USERSET,
-							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
-	DefineCustomStringVariable("etl.data_interval_end",
-							   "Sets the end of the data interval that transformations see.", NULL,
-							   &context_data_interval_end, "", PGC_USERSET, GUC_NOT_IN_SAMPLE,
-							   NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"etl.data_interval_start", "Sets the start of the data interval that transformations see.",
+		NULL, &context_data_interval_start, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"etl.data_interval_end", "Sets the end of the data interval that transformations see.",
+		NULL, &context_data_interval_end, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("etl.run_date", "Sets the run date that transformations see.", NULL,
 							   &context_run_date, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
 							   NULL);

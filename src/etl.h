@@ -12,8 +12,8 @@
 
 #define ETL_VERSION "1.0"
 
-extern int etl_max_workers;			   /* workers of one database at a time */
-extern char *etl_secret_directory;	   /* absolute, or relative to the data directory */
-extern int etl_worker_linger_ms;	   /* how long a worker without work stays, milliseconds */
+extern int etl_max_workers;		   /* workers of one database at a time */
+extern char *etl_secret_directory; /* absolute, or relative to the data directory */
+extern int etl_worker_linger_ms;   /* how long a worker without work stays, milliseconds */
 
 #endif /* ETL_H */

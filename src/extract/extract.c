@@ -230,7 +230,7 @@ build_url(const char *base_url, const char *path, List *names, List *values)
 		base_length--;
 	url = psprintf("%.*s%s%s", (int) base_length, base_url,
 				   path[0] == '\0' || path[0] == '/' || path[0] == '?' ? "" : "/", path);
-	forboth(name, names, value, values)
+	forboth (name, names, value, values)
 		url = http_url_add_parameter(url, lfirst(name), lfirst(value));
 	return url;
 }
@@ -267,7 +267,7 @@ read_item(extraction *e, int item)
 	result->headers = list_copy(e->from->headers);
 	names = sql_text_array(0, 4);
 	texts = sql_text_array(0, 5);
-	forboth(name, names, text, texts)
+	forboth (name, names, text, texts)
 	{
 		http_header *header = palloc0(sizeof(http_header));
 
@@ -342,13 +342,13 @@ raise_answer(extraction *e, const http_request *request, const http_response *re
 	int code;
 
 	if (outcome->rate_limited_until != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("%s %s is rate limited until %s", request->method, url,
-						timestamptz_to_str(outcome->rate_limited_until)),
-				 errdetail("Status %d after %d attempt%s; waiting that long would pass the server's max_wait.",
-						   response->status, outcome->attempts, plural),
-				 errhint("%s", advice(response, outcome))));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("%s %s is rate limited until %s", request->method, url,
+							   timestamptz_to_str(outcome->rate_limited_until)),
+						errdetail("Status %d after %d attempt%s; waiting that long would pass the "
+								  "server's max_wait.",
+								  response->status, outcome->attempts, plural),
+						errhint("%s", advice(response, outcome))));
 	if (response->error != HTTP_OK)
 	{
 		code = response->error == HTTP_ERROR_TLS || response->error == HTTP_ERROR_TOO_LARGE ||
@@ -372,8 +372,9 @@ raise_answer(extraction *e, const http_request *request, const http_response *re
 	ereport(ERROR, (errcode(code),
 					errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
 						   response->status, outcome->attempts, plural),
-					response->body_length > 0 ? errdetail("The answer begins: %s", body_excerpt(e, response))
-											  : errdetail("The answer has no body."),
+					response->body_length > 0
+						? errdetail("The answer begins: %s", body_excerpt(e, response))
+						: errdetail("The answer has no body."),
 					errhint("%s", advice(response, outcome))));
 }
 
@@ -440,24 +441,26 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 					(errcode(ERRCODE_INVALID_JSON_TEXT),
 					 errmsg("the answer to %s %s has no member \"%s\"", request->method,
 							http_url_redact(request->url), records->missing),
-					 errdetail("Status %d after %d attempts; the answer begins: %s", response->status,
-							   *attempts, body_excerpt(e, response)),
+					 errdetail("Status %d after %d attempts; the answer begins: %s",
+							   response->status, *attempts, body_excerpt(e, response)),
 					 errhint("Check the records path of the task: an answer without it is not an "
 							 "empty page.")));
 		if (records->problem == NULL)
 			return response;
 		if (broken >= MAX_BROKEN_PAGES)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_JSON_TEXT),
-					 errmsg("the answer to %s %s is not whole JSON: %s", request->method,
-							http_url_redact(request->url), records->problem),
-					 errdetail("At byte %lu of %lu, with status %d, after %d attempts; the answer begins: %s",
-							   (unsigned long) records->problem_offset,
-							   (unsigned long) response->body_length, response->status, *attempts,
-							   body_excerpt(e, response)),
-					 errhint("Nothing of the page is loaded; run the interval again when the source "
-							 "is well: it goes on at this page.")));
-		progress_report("page %d, attempt %d: the answer was not whole", e->slice + 1, *attempts + 1);
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_JSON_TEXT),
+				 errmsg("the answer to %s %s is not whole JSON: %s", request->method,
+						http_url_redact(request->url), records->problem),
+				 errdetail(
+					 "At byte %lu of %lu, with status %d, after %d attempts; the answer begins: %s",
+					 (unsigned long) records->problem_offset, (unsigned long) response->body_length,
+					 response->status, *attempts, body_excerpt(e, response)),
+				 errhint("Nothing of the page is loaded; run the interval again when the source "
+						 "is well: it goes on at this page.")));
+		progress_report("page %d, attempt %d: the answer was not whole", e->slice + 1,
+						*attempts + 1);
 		MemoryContextDelete(response->context);
 		wait_ms((int64) e->from->retry.base_delay_ms << (broken - 1));
 	}
@@ -481,19 +484,22 @@ next_cursor(extraction *e, const http_request *request, const http_response *res
 			target = links ? http_link_target(links, "next") : NULL;
 			if (target == NULL)
 				break;
-			next.url = http_url_resolve(response->effective_url ? response->effective_url : request->url, target);
+			next.url = http_url_resolve(
+				response->effective_url ? response->effective_url : request->url, target);
 			if (next.url == NULL || !http_url_same_origin(next.url, e->from->base_url))
-				ereport(ERROR,
-						(errcode(ERRCODE_FDW_ERROR),
-						 errmsg("the next page after %s %s is on another host", request->method,
-								http_url_redact(request->url)),
-						 errdetail("The link is %s.", http_url_redact(next.url ? next.url : target)),
-						 errhint("Links are followed on the host of the server's base_url only; check base_url.")));
+				ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+								errmsg("the next page after %s %s is on another host",
+									   request->method, http_url_redact(request->url)),
+								errdetail("The link is %s.",
+										  http_url_redact(next.url ? next.url : target)),
+								errhint("Links are followed on the host of the server's base_url "
+										"only; check base_url.")));
 			next.at_end = false;
 			break;
 		case PAGINATION_PAGE_NUMBER:
 			next.page = page + 1;
-			next.at_end = records->count == 0 || (e->page_size > 0 && records->count < e->page_size);
+			next.at_end =
+				records->count == 0 || (e->page_size > 0 && records->count < e->page_size);
 			break;
 	}
 	return next;
@@ -519,11 +525,14 @@ check_progress(extraction *e, const http_request *request, const split_result *r
 {
 	if (records->count > 0 && e->has_last_digest &&
 		memcmp(digest, e->last_digest, PG_SHA256_DIGEST_LENGTH) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-						errmsg("pagination goes in a circle: %s %s gave the same page as the request before it",
-							   request->method, http_url_redact(request->url)),
-						errhint("Check the pagination of the task: the source seems to ignore its "
-								"parameter.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_ERROR),
+			 errmsg(
+				 "pagination goes in a circle: %s %s gave the same page as the request before it",
+				 request->method, http_url_redact(request->url)),
+			 errhint("Check the pagination of the task: the source seems to ignore its "
+					 "parameter.")));
 	memcpy(e->last_digest, digest, PG_SHA256_DIGEST_LENGTH);
 	e->has_last_digest = true;
 }
@@ -551,8 +560,8 @@ commit_slice(extraction *e, const item_request *item, const http_request *reques
 			 const http_response *response, int attempts, const split_result *records,
 			 const cursor *next)
 {
-	Oid types[] = {INT8OID,	 INT4OID,	INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID,
-				   INT4OID,	 JSONBOID, BYTEAOID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Oid types[] = {INT8OID, INT4OID,  INT8OID,	INT4OID, INT4OID, TEXTOID, INT4OID,
+				   INT4OID, JSONBOID, BYTEAOID, INT8OID, INT8OID, INT8OID, INT8OID};
 	Datum values[14];
 	char nulls[15] = "              ";
 	bool at_end;
@@ -564,8 +573,8 @@ commit_slice(extraction *e, const item_request *item, const http_request *reques
 	sql_begin();
 	digest_body(response, digest);
 	check_progress(e, request, records, digest);
-	counts = raw_write(&e->target, e->slice, response->body, records, item->item, item->item_is_null,
-					   GetCurrentTimestamp(), shown);
+	counts = raw_write(&e->target, e->slice, response->body, records, item->item,
+					   item->item_is_null, GetCurrentTimestamp(), shown);
 	values[0] = Int64GetDatum(e->target.task_run_id);
 	values[1] = Int32GetDatum(e->target.attempt);
 	values[2] = Int64GetDatum(e->target.load_id);
@@ -581,8 +590,9 @@ commit_slice(extraction *e, const item_request *item, const http_request *reques
 	values[11] = Int64GetDatum(counts.fetched);
 	values[12] = Int64GetDatum(counts.loaded);
 	values[13] = Int64GetDatum(counts.quarantined);
-	sql_call("SELECT etl._commit_slice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-			 14, types, values, nulls);
+	sql_call(
+		"SELECT etl._commit_slice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)", 14,
+		types, values, nulls);
 	sql_commit();
 	e->slice++;
 	e->bytes += response->body_length;
@@ -613,10 +623,11 @@ extract_item(extraction *e, const cursor *resume)
 		int attempts;
 
 		MemoryContextSwitchTo(page_context);
-		request.url = at.url                                     ? at.url
-					  : e->pagination == PAGINATION_PAGE_NUMBER
-						  ? http_url_add_parameter(item->url, e->page_parameter, psprintf("%d", at.page))
-						  : item->url;
+		request.url =
+			at.url ? at.url
+			: e->pagination == PAGINATION_PAGE_NUMBER
+				? http_url_add_parameter(item->url, e->page_parameter, psprintf("%d", at.page))
+				: item->url;
 		if (page > e->max_pages)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 							errmsg("more than %d pages: %s %s would be one too many", e->max_pages,

@@ -20,26 +20,37 @@
 
 static const source_option source_options[] = {
 	{"base_url", ForeignServerRelationId, OPTION_URL, "where the API is, http or https"},
-	{"connect_timeout", ForeignServerRelationId, OPTION_DURATION, "for one connection, default 10 seconds"},
-	{"timeout", ForeignServerRelationId, OPTION_DURATION, "for one whole transfer, default 60 seconds"},
+	{"connect_timeout", ForeignServerRelationId, OPTION_DURATION,
+	 "for one connection, default 10 seconds"},
+	{"timeout", ForeignServerRelationId, OPTION_DURATION,
+	 "for one whole transfer, default 60 seconds"},
 	{"max_attempts", ForeignServerRelationId, OPTION_COUNT, "attempts of one request, default 5"},
-	{"retry_delay", ForeignServerRelationId, OPTION_DURATION, "first delay of the backoff, default 500 ms"},
-	{"max_retry_delay", ForeignServerRelationId, OPTION_DURATION, "longest delay of the backoff, default 60 seconds"},
-	{"max_wait", ForeignServerRelationId, OPTION_DURATION, "longest wait for a rate limit, default 1 hour"},
-	{"max_body_size", ForeignServerRelationId, OPTION_SIZE, "of one answer, decompressed, default 256MB"},
+	{"retry_delay", ForeignServerRelationId, OPTION_DURATION,
+	 "first delay of the backoff, default 500 ms"},
+	{"max_retry_delay", ForeignServerRelationId, OPTION_DURATION,
+	 "longest delay of the backoff, default 60 seconds"},
+	{"max_wait", ForeignServerRelationId, OPTION_DURATION,
+	 "longest wait for a rate limit, default 1 hour"},
+	{"max_body_size", ForeignServerRelationId, OPTION_SIZE,
+	 "of one answer, decompressed, default 256MB"},
 	{"max_redirects", ForeignServerRelationId, OPTION_COUNT, "default 5"},
 	{"verify_tls", ForeignServerRelationId, OPTION_BOOLEAN, "default true"},
-	{"ca_file", ForeignServerRelationId, OPTION_TEXT, "certificates to trust instead of the system's"},
+	{"ca_file", ForeignServerRelationId, OPTION_TEXT,
+	 "certificates to trust instead of the system's"},
 	{"proxy", ForeignServerRelationId, OPTION_URL, "an http or https proxy"},
 	{"user_agent", ForeignServerRelationId, OPTION_TEXT, "default etl/1.0"},
 	{"auth", UserMappingRelationId, OPTION_AUTH, "none, bearer or basic"},
 	{"token", UserMappingRelationId, OPTION_TEXT, "bearer: the token itself"},
-	{"token_file", UserMappingRelationId, OPTION_FILE_NAME, "bearer: a file in etl.secret_directory"},
-	{"token_env", UserMappingRelationId, OPTION_VARIABLE_NAME, "bearer: an environment variable of the server"},
+	{"token_file", UserMappingRelationId, OPTION_FILE_NAME,
+	 "bearer: a file in etl.secret_directory"},
+	{"token_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
+	 "bearer: an environment variable of the server"},
 	{"username", UserMappingRelationId, OPTION_TEXT, "basic: the user"},
 	{"password", UserMappingRelationId, OPTION_TEXT, "basic: the password itself"},
-	{"password_file", UserMappingRelationId, OPTION_FILE_NAME, "basic: a file in etl.secret_directory"},
-	{"password_env", UserMappingRelationId, OPTION_VARIABLE_NAME, "basic: an environment variable of the server"},
+	{"password_file", UserMappingRelationId, OPTION_FILE_NAME,
+	 "basic: a file in etl.secret_directory"},
+	{"password_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
+	 "basic: an environment variable of the server"},
 };
 
 PG_FUNCTION_INFO_V1(etl_http_options_validator);
@@ -141,12 +152,15 @@ check_value(const source_option *option, const char *value)
 			}
 			break;
 		case OPTION_URL:
-			if (pg_strncasecmp(value, "http://", 7) != 0 && pg_strncasecmp(value, "https://", 8) != 0)
+			if (pg_strncasecmp(value, "http://", 7) != 0 &&
+				pg_strncasecmp(value, "https://", 8) != 0)
 				raise_invalid(option->name, "It is a URL that begins with http:// or https://.");
 			if (!http_url_same_origin(value, value))
-				raise_invalid(option->name, "It is a well-formed URL, such as https://api.example.com.");
+				raise_invalid(option->name,
+							  "It is a well-formed URL, such as https://api.example.com.");
 			if (strchr(value, '@') != NULL)
-				raise_invalid(option->name, "Credentials belong to the user mapping, not into a URL.");
+				raise_invalid(option->name,
+							  "Credentials belong to the user mapping, not into a URL.");
 			break;
 		case OPTION_DURATION:
 			(void) source_option_duration_ms(option->name, value);
@@ -164,11 +178,13 @@ check_value(const source_option *option, const char *value)
 		case OPTION_FILE_NAME:
 			if (value[0] == '\0' || value[0] == '.' || strchr(value, '/') != NULL ||
 				strchr(value, '\\') != NULL || strlen(value) > 255)
-				raise_invalid(option->name, "It is the name of a file in etl.secret_directory, without a path.");
+				raise_invalid(option->name,
+							  "It is the name of a file in etl.secret_directory, without a path.");
 			break;
 		case OPTION_VARIABLE_NAME:
 			if (value[0] == '\0' || strchr(value, '=') != NULL)
-				raise_invalid(option->name, "It is the name of an environment variable of the server.");
+				raise_invalid(option->name,
+							  "It is the name of an environment variable of the server.");
 			break;
 	}
 }
@@ -227,9 +243,12 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 							errhint("For example OPTIONS (auth 'bearer', token_file 'shop').")));
 		if ((passwords > 0 || has_username) != (auth != NULL && strcmp(auth, "basic") == 0) ||
 			(passwords > 0) != has_username)
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-							errmsg("auth 'basic', a username and a password belong together"),
-							errhint("For example OPTIONS (auth 'basic', username 'me', password_file 'shop').")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("auth 'basic', a username and a password belong together"),
+				 errhint(
+					 "For example OPTIONS (auth 'basic', username 'me', password_file 'shop').")));
 	}
 	PG_RETURN_VOID();
 }

@@ -77,7 +77,8 @@ parse_record(const char *bytes, size_t length)
 		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 						errmsg("the record contains a NUL byte")));
 	if (length >= MaxAllocSize / 2)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the record is too large")));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the record is too large")));
 	(void) pg_verify_mbstr(PG_UTF8, bytes, length, false);
 	text = pnstrdup(bytes, length);
 	text = pg_any_to_server(text, length, PG_UTF8);
@@ -141,8 +142,9 @@ judge_records(const raw_target *target, const char *body, const split_result *re
 			if (error != NULL)
 			{
 				outcomes[i].reason_code = pstrdup(unpack_sql_state(error->sqlerrcode));
-				outcomes[i].reason = error->detail ? psprintf("%s: %s", error->message, error->detail)
-												   : pstrdup(error->message);
+				outcomes[i].reason = error->detail
+										 ? psprintf("%s: %s", error->message, error->detail)
+										 : pstrdup(error->message);
 				FreeErrorData(error);
 			}
 		}
@@ -187,8 +189,8 @@ insert_accepted(const raw_target *target, int slice, const record_outcome *outco
 	Datum *payloads = palloc(sizeof(Datum) * Max(count, 1));
 	int accepted = 0;
 	char *statement;
-	Oid types[] = {INT8OID,		INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
-				   JSONBOID,	TIMESTAMPTZOID, INT4ARRAYOID, JSONBARRAYOID};
+	Oid types[] = {INT8OID,	 INT8OID,		 TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
+				   JSONBOID, TIMESTAMPTZOID, INT4ARRAYOID,	 JSONBARRAYOID};
 	Datum values[9];
 	char nulls[10] = "         ";
 
@@ -218,10 +220,11 @@ insert_accepted(const raw_target *target, int slice, const record_outcome *outco
 		quote_qualified_identifier(target->schema, target->table));
 	sql_call(statement, 9, types, values, nulls);
 	if (SPI_processed != accepted)
-		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
-						errmsg("%d records were inserted into raw table \"%s\", but only %lu arrived",
-							   accepted, target->table, (unsigned long) SPI_processed),
-						errhint("A trigger or row security policy of the table drops rows.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("%d records were inserted into raw table \"%s\", but only %lu arrived",
+						accepted, target->table, (unsigned long) SPI_processed),
+				 errhint("A trigger or row security policy of the table drops rows.")));
 }
 
 /* Keeps the refused records as they came. */
@@ -236,7 +239,7 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 	Datum *codes = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *reasons = palloc(sizeof(Datum) * Max(count, 1));
 	int refused = 0;
-	Oid types[] = {INT8OID,		   INT4OID,		 INT8OID,		INT4OID,	  INT4ARRAYOID,
+	Oid types[] = {INT8OID,		 INT4OID,		INT8OID,	  INT4OID,		INT4ARRAYOID,
 				   INT8ARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
 	Datum values[10];
 
@@ -246,8 +249,8 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 			continue;
 		numbers[refused] = Int32GetDatum(i);
 		offsets[refused] = Int64GetDatum((int64) records->records[i].offset);
-		bytes[refused] = PointerGetDatum(cstring_to_text_with_len(
-			body + records->records[i].offset, records->records[i].length));
+		bytes[refused] = PointerGetDatum(cstring_to_text_with_len(body + records->records[i].offset,
+																  records->records[i].length));
 		codes[refused] = CStringGetTextDatum(outcomes[i].reason_code);
 		reasons[refused++] = CStringGetTextDatum(outcomes[i].reason);
 	}

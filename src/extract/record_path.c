@@ -24,11 +24,12 @@ PG_FUNCTION_INFO_V1(etl_check_record_path);
 static void
 raise_invalid(const char *path, bool allow_each)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid JSON path \"%s\"", path),
-					allow_each ? errhint("Records are found by members and [*], for example $[*], "
-										 "$.data[*] or $[\"data set\"].items[*].")
-							   : errhint("A value is found by members and positions, for example "
-										 "$.id, $.user.id, $[\"a b\"] or $.tags[0].")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid JSON path \"%s\"", path),
+			 allow_each ? errhint("Records are found by members and [*], for example $[*], "
+								  "$.data[*] or $[\"data set\"].items[*].")
+						: errhint("A value is found by members and positions, for example "
+								  "$.id, $.user.id, $[\"a b\"] or $.tags[0].")));
 }
 
 static bool
@@ -117,8 +118,7 @@ etl_json_path_keys(PG_FUNCTION_ARGS)
 	ListCell *cell;
 
 	foreach (cell, steps)
-		keys[foreach_current_index(cell)] =
-			CStringGetTextDatum(((path_step *) lfirst(cell))->name);
+		keys[foreach_current_index(cell)] = CStringGetTextDatum(((path_step *) lfirst(cell))->name);
 	PG_RETURN_ARRAYTYPE_P(
 		construct_array(keys, list_length(steps), TEXTOID, -1, false, TYPALIGN_INT));
 }

@@ -62,8 +62,9 @@ clean_secret(char *secret, const char *option)
 			length = 0;
 	}
 	if (length == 0)
-		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("the secret of option \"%s\" is empty or has control characters", option)));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("the secret of option \"%s\" is empty or has control characters", option)));
 	return secret;
 }
 
@@ -84,12 +85,14 @@ read_secret_file(const char *option, const char *file_name)
 		snprintf(path, sizeof(path), "%s/%s/%s", DataDir, etl_secret_directory, file_name);
 	file = OpenTransientFile(path, O_RDONLY | PG_BINARY | O_NOFOLLOW | O_NONBLOCK);
 	if (file < 0)
-		ereport(ERROR, (errcode_for_file_access(),
-						errmsg("could not open the secret file \"%s\": %m", file_name),
-						errhint("Files of secrets are in the directory etl.secret_directory names.")));
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open the secret file \"%s\": %m", file_name),
+				 errhint("Files of secrets are in the directory etl.secret_directory names.")));
 	if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size > MAX_SECRET_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("secret file \"%s\" is not a regular file of up to 64 kB", file_name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("secret file \"%s\" is not a regular file of up to 64 kB", file_name)));
 	secret = palloc0(status.st_size + 1);
 	got = read(file, secret, status.st_size);
 	CloseTransientFile(file);
@@ -109,7 +112,8 @@ read_secret_variable(const char *option, const char *variable)
 	value = getenv(variable);
 	if (value == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("environment variable \"%s\" of option \"%s\" is not set", variable, option),
+						errmsg("environment variable \"%s\" of option \"%s\" is not set", variable,
+							   option),
 						errhint("It must be set in the environment of the server process.")));
 	return clean_secret(pstrdup(value), option);
 }
@@ -130,7 +134,8 @@ user_mapping_options(Oid server)
 								ObjectIdGetDatum(server));
 	if (!HeapTupleIsValid(tuple))
 		return NIL;
-	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
+	options =
+		SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
 	if (!isnull)
 		result = untransformRelOptions(options);
 	ReleaseSysCache(tuple);

@@ -201,7 +201,8 @@ split_member(splitter *s, List *path, int step)
 		key = s->at + 1;
 		if (!skip_string(s))
 			return false;
-		matches = s->at - key - 1 == wanted->length && memcmp(key, wanted->name, wanted->length) == 0;
+		matches =
+			s->at - key - 1 == wanted->length && memcmp(key, wanted->name, wanted->length) == 0;
 		skip_space(s);
 		if (s->at >= s->end || *s->at != ':')
 			return fail(s, "a colon is missing in an object");

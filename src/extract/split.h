@@ -22,7 +22,7 @@ typedef struct split_result
 	record_range *records;
 	int count;
 	int allocated;
-	const char *problem;  /* NULL: the page is whole */
+	const char *problem; /* NULL: the page is whole */
 	size_t problem_offset;
 	const char *missing; /* a member of the path that was not there; NULL: all were */
 } split_result;

@@ -104,11 +104,10 @@ read_status(int64 request_id)
 static void
 raise_blocked(const char *detail)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
-			 errmsg("the run waits for a lock held by the session that waits for the run"),
-			 errdetail("%s", detail),
-			 errhint("COMMIT first, then run the pipeline in a transaction of its own.")));
+	ereport(ERROR, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					errmsg("the run waits for a lock held by the session that waits for the run"),
+					errdetail("%s", detail),
+					errhint("COMMIT first, then run the pipeline in a transaction of its own.")));
 }
 
 /*
@@ -261,7 +260,8 @@ run_and_wait(run_request *template)
 	uint64 id;
 
 	if (!pg_strong_random(&id, sizeof(id)))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a request id")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a request id")));
 	template->request_id = (int64) (id >> 8); /* lock ids have 56 bits */
 	template->caller_pid = MyProcPid;
 	namestrcpy(&template->caller, GetUserNameFromId(GetUserId(), false));
@@ -340,13 +340,15 @@ etl_run(PG_FUNCTION_ARGS)
 	int64 request_id;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("run_date must not be null"),
-						errhint("For example etl_run(date '2026-11-19').")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("run_date must not be null"),
+				 errhint("For example etl_run(date '2026-11-19').")));
 	check_caller();
 	request.has_date = true;
 	request.run_date = PG_GETARG_DATEADT(0);
 	if (DATE_NOT_FINITE(request.run_date))
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("run_date must be finite")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("run_date must be finite")));
 	if (!PG_ARGISNULL(1))
 	{
 		request.has_pipeline = true;
@@ -372,15 +374,15 @@ etl_run_procedure(PG_FUNCTION_ARGS)
 	int64 request_id;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline, interval_start and interval_end must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("pipeline, interval_start and interval_end must not be null")));
 	request.has_pipeline = true;
 	strlcpy(request.pipeline, text_to_cstring(PG_GETARG_TEXT_PP(0)), sizeof(request.pipeline));
 	request.has_interval = true;
 	request.interval_start = PG_GETARG_TIMESTAMPTZ(1);
 	request.interval_end = PG_GETARG_TIMESTAMPTZ(2);
-	if (TIMESTAMP_NOT_FINITE(request.interval_start) || TIMESTAMP_NOT_FINITE(request.interval_end) ||
+	if (TIMESTAMP_NOT_FINITE(request.interval_start) ||
+		TIMESTAMP_NOT_FINITE(request.interval_end) ||
 		request.interval_start >= request.interval_end)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("interval_start must be before interval_end"),

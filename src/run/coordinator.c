@@ -57,8 +57,8 @@ typedef struct role_demand
 /* What one wake found. */
 typedef struct outlook
 {
-	List *demands;		 /* of role_demand * */
-	List *worker_pids;	 /* of all workers of the database */
+	List *demands;	   /* of role_demand * */
+	List *worker_pids; /* of all workers of the database */
 	int active_runs;
 	TimestampTz next_attempt_at; /* 0: none */
 } outlook;

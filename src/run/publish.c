@@ -127,9 +127,8 @@ publish_run(int64 task_run_id, int attempt)
 		{
 			int code = geterrcode();
 
-			if (retry >= MAX_SERIALIZATION_RETRIES ||
-				(code != ERRCODE_T_R_SERIALIZATION_FAILURE &&
-				 code != ERRCODE_T_R_DEADLOCK_DETECTED))
+			if (retry >= MAX_SERIALIZATION_RETRIES || (code != ERRCODE_T_R_SERIALIZATION_FAILURE &&
+													   code != ERRCODE_T_R_DEADLOCK_DETECTED))
 				PG_RE_THROW();
 			MemoryContextSwitchTo(context);
 			FlushErrorState();
