@@ -3,7 +3,7 @@
 #   make                    build the library and assemble the install script
 #   sudo make install       install into the PostgreSQL that pg_config belongs to
 #   make installcheck       pg_regress and isolation tests against a running server
-#   make check-tap          TAP tests; each makes the clusters it needs (not as root)
+#   scripts/test.sh            all tests, on temporary clusters (installs what it needs)
 #
 # scripts/test.sh does all of it on a machine that has nothing yet.
 

@@ -216,9 +216,9 @@ show_regress_failure() {
 
 run_tap() {
     local file
-    compgen -G "$tree/test/t/*.t" >/dev/null || return 0
+    compgen -G "$tree/test/t/*.pl" >/dev/null || return 0
     step "TAP tests (each with clusters of its own)"
-    for file in "$tree"/test/t/*.t; do
+    for file in "$tree"/test/t/*.pl; do
         run_tap_file "$file"
     done
 }
@@ -227,7 +227,7 @@ run_tap() {
 # TESTDATADIR and TESTLOGDIR from 16 on.
 run_tap_file() {
     local file=$1 name pgxs result=0 log directory
-    name=$(basename "$file" .t)
+    name=$(basename "$file" .pl)
     log=$work/tap-$name.log
     directory=$work/tap/$name
     as_user mkdir -p "$directory/tmp_check/log"
@@ -236,8 +236,8 @@ run_tap_file() {
         TESTLOGDIR="$directory/tmp_check/log" top_builddir="$directory" PGPORT=65432 \
         PG_REGRESS="$pgxs/src/test/regress/pg_regress" PERL5LIB="$pgxs/src/test/perl:$tree/test/t" \
         ETL_TEST_API_SERVER="$tree/test/api/server.py" \
-        "${limit[@]}" 900 prove --verbose --nocolor "test/t/$name.t" >"$log" 2>&1 || result=$?
-    account "test/t/$name.t" "$result" "$(count_tap "$log" ok)" "$(count_tap "$log" 'not ok')" \
+        "${limit[@]}" 900 prove --verbose --nocolor "test/t/$name.pl" >"$log" 2>&1 || result=$?
+    account "test/t/$name.pl" "$result" "$(count_tap "$log" ok)" "$(count_tap "$log" 'not ok')" \
         "$(count_lines "$log" '^ok .*# [Ss][Kk][Ii][Pp]|^1\.\.0 # [Ss][Kk][Ii][Pp]')"
     if [ "$result" -ne 0 ]; then
         show 60 "$log"

@@ -15,7 +15,7 @@ BEGIN
 		RETURN;
 	END IF;
 	PERFORM etl._own_pipeline(pipeline);
-	IF NOT replace THEN
+	IF replace IS NOT TRUE THEN
 		RAISE EXCEPTION 'pipeline "%" already exists', pipeline
 			USING ERRCODE = 'duplicate_object',
 				  HINT = 'Use replace => true to declare it anew, or etl.alter_pipeline to change a setting.';
@@ -50,10 +50,25 @@ BEGIN
 		RAISE EXCEPTION 'invalid retry_delay: %', retry_delay
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'retry_delay is an interval of zero or more, for example ''5 minutes''.';
 	END IF;
-	PERFORM etl._check_option_names('options of etl.create_pipeline', options, '{}');
+	PERFORM etl._check_option_names('options of a pipeline', options, '{}');
 END
 $$;
 COMMENT ON FUNCTION etl._check_pipeline_settings(text, text, text, integer, interval, jsonb) IS 'raises for settings a pipeline cannot have';
+
+-- A schedule is accepted and defines the data intervals; that nothing fires it must not
+-- be found out by waiting.
+CREATE FUNCTION etl._notice_schedule(pipeline text, schedule text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF schedule IS NOT NULL THEN
+		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it yet', pipeline
+			USING HINT = format('Fire it with pg_cron: SELECT cron.schedule(%L, ''…'', ''SELECT etl_run(current_date - 1, %L)''); '
+				'the built-in scheduler, which will need shared_preload_libraries = ''etl'', is not part of this version.', pipeline, pipeline);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule is not fired by the extension itself';
 
 CREATE FUNCTION etl._check_may_own() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -79,6 +94,7 @@ BEGIN
 	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
 	PERFORM etl._check_may_own();
 	PERFORM etl._save_pipeline(pipeline, description, schedule, timezone, retries, retry_delay, options, replace);
+	PERFORM etl._notice_schedule(pipeline, schedule);
 END
 $$;
 COMMENT ON FUNCTION etl.create_pipeline(text, text, text, integer, interval, text, boolean, jsonb) IS
@@ -104,6 +120,7 @@ BEGIN
 	UPDATE etl.pipeline x SET schedule = p.schedule, timezone = p.timezone, retries = p.retries, retry_delay = p.retry_delay,
 		description = p.description, options = p.options, altered_at = clock_timestamp()
 	WHERE x.pipeline = p.pipeline;
+	PERFORM etl._notice_schedule(p.pipeline, nullif(schedule, 'none'));
 END
 $$;
 COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb) IS

@@ -13,7 +13,7 @@ BEGIN
 	WHERE t.pipeline = p.pipeline AND t.task = _save_task.task AND t.generation = p.generation;
 	IF existing_kind <> kind THEN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
-			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task.';
+			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task, and a check is not named like one.';
 	END IF;
 	INSERT INTO etl.task (pipeline, task, kind, target_schema, target_name, definition, depends_on, generation)
 	VALUES (p.pipeline, task, kind, target_schema, target_name, definition, coalesce(depends_on, '{}'), p.generation)

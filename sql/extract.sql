@@ -101,7 +101,7 @@ COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keep
 CREATE FUNCTION etl._load_position(task_run_id bigint, attempt integer, load_id bigint,
 	OUT next_slice integer, OUT item integer, OUT cursor jsonb, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint,
 	OUT raw_schema name, OUT raw_table name, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz,
-	OUT last_digest bytea)
+	OUT last_digest bytea, OUT item_pages integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -115,6 +115,7 @@ BEGIN
 	-- a slice without a next cursor was the last one of its item
 	item := CASE WHEN last_slice.slice IS NULL THEN 0 WHEN last_slice.next_cursor IS NULL THEN last_slice.item + 1 ELSE last_slice.item END;
 	cursor := last_slice.next_cursor;
+	item_pages := (SELECT count(*) FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = last_slice.item AND last_slice.next_cursor IS NOT NULL);
 	last_digest := CASE WHEN last_slice.next_cursor IS NOT NULL THEN last_slice.body_digest END;
 	item_count := CASE WHEN l.items IS NULL THEN 1 ELSE jsonb_array_length(l.items) END;
 	bytes := l.bytes;

@@ -68,10 +68,11 @@ AS $$
 	JOIN t f ON etl._relation(f.target_schema, f.target_name) = c.confrelid AND f.kind = 'load'
 	WHERE l.kind = 'load' AND f.task <> l.task
 	UNION
-	-- a check comes after what fills its target, or the tables its target reads
+	-- a check comes after what fills its target, the tables its target reads, and what it refers to
 	SELECT k.task, f.task, format('checks %s', f.task)
 	FROM t k
-	CROSS JOIN LATERAL etl._tables_read(etl._relation(k.target_schema, k.target_name)) r
+	CROSS JOIN LATERAL (VALUES (etl._relation(k.target_schema, k.target_name)), (to_regclass(k.definition #>> '{arguments,to}'))) c(relation)
+	CROSS JOIN LATERAL etl._tables_read(c.relation) r
 	JOIN t f ON f.target_schema = r.schema_name AND f.target_name = r.relation_name AND f.kind IN ('extract', 'load')
 	WHERE k.kind = 'check'
 	UNION

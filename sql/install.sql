@@ -39,7 +39,7 @@ BEGIN
 		IF expected IS NULL AND o.definition ? 'pattern' AND EXISTS (
 			SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(given -> o.name) WHEN 'array' THEN given -> o.name ELSE jsonb_build_array(given -> o.name) END) e
 			WHERE e !~ (o.definition ->> 'pattern')) THEN
-			expected := 'as in ' || (o.definition -> 'example');
+			expected := 'as in ' || (o.definition ->> 'example');
 		END IF;
 		IF expected IS NOT NULL THEN
 			RAISE EXCEPTION 'invalid option "%" of template "%"', o.name, template

@@ -21,13 +21,14 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "call_sql.h"
+#include "extract/answer.h"
 #include "extract/extract.h"
+#include "extract/pagination.h"
 #include "extract/raw_writer.h"
 #include "extract/record_path.h"
 #include "extract/source.h"
@@ -39,17 +40,8 @@
 #define OWN_PARTITION_BYTES (8 * 1024 * 1024)
 /* How often a page that is not whole is fetched again. */
 #define MAX_BROKEN_PAGES 3
-/* How much of an error's body is shown. */
-#define BODY_EXCERPT_BYTES 300
 
 PG_FUNCTION_INFO_V1(etl_encode_url);
-
-typedef enum pagination_type
-{
-	PAGINATION_NONE,
-	PAGINATION_LINK_HEADER,
-	PAGINATION_PAGE_NUMBER
-} pagination_type;
 
 /* All about one extraction.  Strings live in "context". */
 typedef struct extraction
@@ -60,18 +52,14 @@ typedef struct extraction
 	raw_target target;
 	List *records_path;
 
-	pagination_type pagination;
-	char *page_parameter;
-	int first_page;
-	char *size_parameter;
-	int page_size; /* 0: not known */
-	int max_pages;
+	pagination pages;
 
 	int slice; /* the next one to commit */
 	int item;
 	int item_count;
-	int64 bytes;   /* of the load so far */
-	int64 records; /* of this attempt, for progress */
+	int item_pages; /* committed already, of the item to go on with */
+	int64 bytes;	/* of the load so far */
+	int64 records;	/* of this attempt, for progress */
 	uint8 last_digest[PG_SHA256_DIGEST_LENGTH];
 	bool has_last_digest;
 	bool partition_tried;
@@ -85,14 +73,6 @@ typedef struct item_request
 	Datum item;
 	bool item_is_null;
 } item_request;
-
-/* Where an item goes on: a URL, a page number, or nowhere. */
-typedef struct cursor
-{
-	bool at_end;
-	char *url;
-	int page;
-} cursor;
 
 /* SQL: etl._encode_url(text) */
 Datum
@@ -112,27 +92,6 @@ keep_text(extraction *e, int column)
 	char *text = sql_text(0, column);
 
 	return text == NULL ? NULL : MemoryContextStrdup(e->context, text);
-}
-
-/* A cursor as jsonb, as slices keep it. */
-static Datum
-cursor_as_jsonb(const cursor *next, bool *isnull)
-{
-	StringInfoData text;
-
-	*isnull = next->at_end;
-	if (next->at_end)
-		return (Datum) 0;
-	initStringInfo(&text);
-	if (next->url != NULL)
-	{
-		appendStringInfoString(&text, "{\"url\": ");
-		escape_json(&text, next->url);
-		appendStringInfoChar(&text, '}');
-	}
-	else
-		appendStringInfo(&text, "{\"page\": %d}", next->page);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
 }
 
 /*
@@ -160,14 +119,12 @@ begin(extraction *e, cursor *resume)
 	is_complete = DatumGetBool(sql_datum(0, 2));
 	server = keep_text(e, 3);
 	type = sql_text(0, 5);
-	e->pagination = strcmp(type, "link_header") == 0   ? PAGINATION_LINK_HEADER
-					: strcmp(type, "page_number") == 0 ? PAGINATION_PAGE_NUMBER
-													   : PAGINATION_NONE;
-	e->page_parameter = keep_text(e, 6);
-	e->first_page = (int) sql_bigint(0, 7, 1);
-	e->size_parameter = keep_text(e, 8);
-	e->page_size = (int) sql_bigint(0, 9, 0);
-	e->max_pages = (int) sql_bigint(0, 10, 10000);
+	e->pages.type = pagination_type_by_name(type);
+	e->pages.page_parameter = keep_text(e, 6);
+	e->pages.first_page = (int) sql_bigint(0, 7, 1);
+	e->pages.size_parameter = keep_text(e, 8);
+	e->pages.page_size = (int) sql_bigint(0, 9, 0);
+	e->pages.max_pages = (int) sql_bigint(0, 10, 10000);
 	keys = sql_text_array(0, 11);
 	values[2] = Int64GetDatum(e->target.load_id);
 	if (is_complete)
@@ -185,7 +142,7 @@ begin(extraction *e, cursor *resume)
 
 	sql_call("SELECT next_slice, item, cursor ->> 'url', (cursor ->> 'page')::integer, item_count, "
 			 "bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end, "
-			 "cursor IS NULL, last_digest FROM etl._load_position($1, $2, $3)",
+			 "cursor IS NULL, last_digest, item_pages FROM etl._load_position($1, $2, $3)",
 			 3, types, values, NULL);
 	e->slice = (int) sql_bigint(0, 1, 0);
 	e->item = (int) sql_bigint(0, 2, 0);
@@ -200,6 +157,7 @@ begin(extraction *e, cursor *resume)
 	e->target.interval_start = DatumGetTimestampTz(sql_datum(0, 10));
 	e->target.interval_end = DatumGetTimestampTz(sql_datum(0, 11));
 	resume->at_end = DatumGetBool(sql_datum(0, 12));
+	e->item_pages = (int) sql_bigint(0, 14, 0);
 	if (!sql_is_null(0, 13))
 	{
 		bytea *digest = DatumGetByteaPP(sql_datum(0, 13));
@@ -256,9 +214,9 @@ read_item(extraction *e, int item)
 	MemoryContextSwitchTo(context);
 	result->url = build_url(e->from->base_url, sql_text(0, 1) ? sql_text(0, 1) : "",
 							sql_text_array(0, 2), sql_text_array(0, 3));
-	if (e->size_parameter != NULL)
-		result->url =
-			http_url_add_parameter(result->url, e->size_parameter, psprintf("%d", e->page_size));
+	if (e->pages.size_parameter != NULL)
+		result->url = http_url_add_parameter(result->url, e->pages.size_parameter,
+											 psprintf("%d", e->pages.page_size));
 	if (!http_url_same_origin(result->url, e->from->base_url))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the request leads to another host than the server's base_url"),
@@ -281,101 +239,6 @@ read_item(extraction *e, int item)
 	sql_commit();
 	MemoryContextSwitchTo(context);
 	return result;
-}
-
-/* The start of a body for an error's detail: one line, valid, without secrets. */
-static char *
-body_excerpt(extraction *e, const http_response *response)
-{
-	int length = Min(response->body_length, BODY_EXCERPT_BYTES);
-	char *excerpt = pnstrdup(response->body, length);
-
-	for (char *c = excerpt; *c; c++)
-	{
-		if ((unsigned char) *c < ' ' || IS_HIGHBIT_SET(*c))
-			*c = ' ';
-	}
-	return source_hide_secrets(e->from, excerpt);
-}
-
-static const char *
-advice(const http_response *response, const http_outcome *outcome)
-{
-	if (outcome->rate_limited_until != 0)
-		return "Run the interval again after that time, or raise the server's max_wait.";
-	switch (response->error)
-	{
-		case HTTP_OK:
-			break;
-		case HTTP_ERROR_TLS:
-			return "Check the certificate, or name its authority by the server's ca_file.";
-		case HTTP_ERROR_TOO_LARGE:
-			return "Ask for smaller pages, or raise the server's max_body_size.";
-		case HTTP_ERROR_REDIRECT:
-		case HTTP_ERROR_URL:
-			return "Check the server's base_url and the path of the task.";
-		default:
-			return "Run the interval again when the source answers: it goes on at this page.";
-	}
-	switch (response->status)
-	{
-		case 401:
-			return "Check the credentials of the user mapping.";
-		case 403:
-			return "Check what the credentials of the user mapping are allowed to read.";
-		case 404:
-			return "Check the server's base_url, and the path of the task.";
-		default:
-			return response->status >= 500 || response->status == 429
-					   ? "Run the interval again when the source answers: it goes on at this page."
-					   : "Check the request: path, query and headers of the task.";
-	}
-}
-
-/* Raises an answer that is not a success: request, status, attempts, what to do. */
-static void
-raise_answer(extraction *e, const http_request *request, const http_response *response,
-			 const http_outcome *outcome)
-{
-	char *url = http_url_redact(request->url);
-	const char *plural = outcome->attempts == 1 ? "" : "s";
-	int code;
-
-	if (outcome->rate_limited_until != 0)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("%s %s is rate limited until %s", request->method, url,
-							   timestamptz_to_str(outcome->rate_limited_until)),
-						errdetail("Status %d after %d attempt%s; waiting that long would pass the "
-								  "server's max_wait.",
-								  response->status, outcome->attempts, plural),
-						errhint("%s", advice(response, outcome))));
-	if (response->error != HTTP_OK)
-	{
-		code = response->error == HTTP_ERROR_TLS || response->error == HTTP_ERROR_TOO_LARGE ||
-					   response->error == HTTP_ERROR_REDIRECT || response->error == HTTP_ERROR_URL
-				   ? ERRCODE_FDW_ERROR
-				   : ERRCODE_CONNECTION_FAILURE;
-		ereport(ERROR,
-				(errcode(code),
-				 errmsg("%s %s failed after %d attempt%s: %s", request->method, url,
-						outcome->attempts, plural, http_error_name(response->error)),
-				 response->error_message
-					 ? errdetail("%s%s", source_hide_secrets(e->from, response->error_message),
-								 response->status ? psprintf(" (status %d)", response->status) : "")
-					 : 0,
-				 errhint("%s", advice(response, outcome))));
-	}
-	code = response->status == 401 || response->status == 403
-			   ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
-		   : outcome->verdict == HTTP_VERDICT_FAIL ? ERRCODE_FDW_ERROR
-												   : ERRCODE_CONNECTION_FAILURE;
-	ereport(ERROR, (errcode(code),
-					errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
-						   response->status, outcome->attempts, plural),
-					response->body_length > 0
-						? errdetail("The answer begins: %s", body_excerpt(e, response))
-						: errdetail("The answer has no body."),
-					errhint("%s", advice(response, outcome))));
 }
 
 /* http_wait_callback: makes waits visible. */
@@ -429,7 +292,7 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 		outcome.attempts = *attempts;
 		if (response->error != HTTP_OK || outcome.verdict != HTTP_VERDICT_SUCCESS ||
 			response->status / 100 != 2)
-			raise_answer(e, request, response, &outcome);
+			answer_raise(e->from, request, response, &outcome);
 		if (response->status == 204)
 		{
 			memset(records, 0, sizeof(*records));
@@ -442,7 +305,7 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 					 errmsg("the answer to %s %s has no member \"%s\"", request->method,
 							http_url_redact(request->url), records->missing),
 					 errdetail("Status %d after %d attempts; the answer begins: %s",
-							   response->status, *attempts, body_excerpt(e, response)),
+							   response->status, *attempts, answer_excerpt(e->from, response)),
 					 errhint("Check the records path of the task: an answer without it is not an "
 							 "empty page.")));
 		if (records->problem == NULL)
@@ -456,7 +319,7 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 				 errdetail(
 					 "At byte %lu of %lu, with status %d, after %d attempts; the answer begins: %s",
 					 (unsigned long) records->problem_offset, (unsigned long) response->body_length,
-					 response->status, *attempts, body_excerpt(e, response)),
+					 response->status, *attempts, answer_excerpt(e->from, response)),
 				 errhint("Nothing of the page is loaded; run the interval again when the source "
 						 "is well: it goes on at this page.")));
 		progress_report("page %d, attempt %d: the answer was not whole", e->slice + 1,
@@ -464,45 +327,6 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 		MemoryContextDelete(response->context);
 		wait_ms((int64) e->from->retry.base_delay_ms << (broken - 1));
 	}
-}
-
-/* Where the item goes on after an answer. */
-static cursor
-next_cursor(extraction *e, const http_request *request, const http_response *response,
-			const split_result *records, int page)
-{
-	cursor next = {.at_end = true};
-	const char *links;
-	char *target;
-
-	switch (e->pagination)
-	{
-		case PAGINATION_NONE:
-			break;
-		case PAGINATION_LINK_HEADER:
-			links = http_response_header(response, "link");
-			target = links ? http_link_target(links, "next") : NULL;
-			if (target == NULL)
-				break;
-			next.url = http_url_resolve(
-				response->effective_url ? response->effective_url : request->url, target);
-			if (next.url == NULL || !http_url_same_origin(next.url, e->from->base_url))
-				ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-								errmsg("the next page after %s %s is on another host",
-									   request->method, http_url_redact(request->url)),
-								errdetail("The link is %s.",
-										  http_url_redact(next.url ? next.url : target)),
-								errhint("Links are followed on the host of the server's base_url "
-										"only; check base_url.")));
-			next.at_end = false;
-			break;
-		case PAGINATION_PAGE_NUMBER:
-			next.page = page + 1;
-			next.at_end =
-				records->count == 0 || (e->page_size > 0 && records->count < e->page_size);
-			break;
-	}
-	return next;
 }
 
 /* SHA-256 of a body.  Needs a transaction: the hash is a resource of its owner. */
@@ -608,13 +432,13 @@ extract_item(extraction *e, const cursor *resume)
 	MemoryContext page_context =
 		AllocSetContextCreate(item_context, "etl page", ALLOCSET_DEFAULT_SIZES);
 	item_request *item;
-	cursor at = {.page = e->first_page};
+	cursor at = {.page = e->pages.first_page};
 
 	MemoryContextSwitchTo(item_context);
 	item = read_item(e, e->item);
 	if (!resume->at_end)
 		at = *resume;
-	for (int page = 1; !at.at_end; page++)
+	for (int page = e->item_pages + 1; !at.at_end; page++)
 	{
 		http_request request = {.method = "GET", .headers = item->headers};
 		http_response *response;
@@ -623,20 +447,17 @@ extract_item(extraction *e, const cursor *resume)
 		int attempts;
 
 		MemoryContextSwitchTo(page_context);
-		request.url =
-			at.url ? at.url
-			: e->pagination == PAGINATION_PAGE_NUMBER
-				? http_url_add_parameter(item->url, e->page_parameter, psprintf("%d", at.page))
-				: item->url;
-		if (page > e->max_pages)
-			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-							errmsg("more than %d pages: %s %s would be one too many", e->max_pages,
-								   request.method, http_url_redact(request.url)),
-							errhint("Raise max_pages in the pagination of the task, if the source "
-									"really has that many.")));
+		request.url = pagination_url(&e->pages, &at, item->url);
+		if (page > e->pages.max_pages)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("more than %d pages: %s %s would be one too many", e->pages.max_pages,
+							request.method, http_url_redact(request.url)),
+					 errhint("Raise max_pages in the pagination of the task, if the source "
+							 "really has that many.")));
 		progress_report("page %d, " INT64_FORMAT " records", e->slice + 1, e->records);
 		response = fetch_page(e, &request, &records, &attempts);
-		next = next_cursor(e, &request, response, &records, at.page);
+		next = pagination_next(&e->pages, &at, e->from->base_url, &request, response, &records);
 		commit_slice(e, item, &request, response, attempts, &records, &next);
 
 		MemoryContextSwitchTo(item_context);
@@ -649,6 +470,7 @@ extract_item(extraction *e, const cursor *resume)
 	MemoryContextSwitchTo(e->context);
 	MemoryContextDelete(item_context);
 	e->has_last_digest = false;
+	e->item_pages = 0;
 }
 
 /*

@@ -99,11 +99,22 @@ raise_invalid(const char *name, const char *allowed)
 int64
 source_option_duration_ms(const char *name, const char *value)
 {
-	Interval *interval = DatumGetIntervalP(
-		DirectFunctionCall3(interval_in, CStringGetDatum(value), InvalidOid, Int32GetDatum(-1)));
+	Interval *volatile interval = NULL;
 	int64 ms;
 
-	if (interval->month != 0 || interval->day < 0 || interval->day > 7)
+	PG_TRY();
+	{
+		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
+														 InvalidOid, Int32GetDatum(-1)));
+	}
+	PG_CATCH();
+	{
+		/* whatever it says, the error raised below says it better */
+		FlushErrorState();
+	}
+	PG_END_TRY();
+
+	if (interval == NULL || interval->month != 0 || interval->day < 0 || interval->day > 7)
 		raise_invalid(name, "It is a duration from 1 ms to 7 days, such as '30 seconds'.");
 	ms = interval->day * INT64CONST(86400000) + interval->time / 1000;
 	if (ms < 1 || ms > 7 * INT64CONST(86400000))

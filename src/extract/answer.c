@@ -1,0 +1,113 @@
+/*-------------------------------------------------------------------------
+ *
+ * answer.c
+ *	  Answers that are not a page: errors that say what to do.
+ *
+ * Every error names the request without its secrets, the status, the number of attempts,
+ * and what to do about it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "extract/answer.h"
+
+/* How much of an error's body is shown. */
+#define BODY_EXCERPT_BYTES 300
+
+/* The start of a body for an error's detail: one line, valid, without secrets. */
+char *
+answer_excerpt(const source *from, const http_response *response)
+{
+	int length = Min(response->body_length, BODY_EXCERPT_BYTES);
+	char *excerpt = pnstrdup(response->body, length);
+
+	for (char *c = excerpt; *c; c++)
+	{
+		if ((unsigned char) *c < ' ' || IS_HIGHBIT_SET(*c))
+			*c = ' ';
+	}
+	return source_hide_secrets(from, excerpt);
+}
+
+static const char *
+advice(const http_response *response, const http_outcome *outcome)
+{
+	if (outcome->rate_limited_until != 0)
+		return "Run the interval again after that time, or raise the server's max_wait.";
+	switch (response->error)
+	{
+		case HTTP_OK:
+			break;
+		case HTTP_ERROR_TLS:
+			return "Check the certificate, or name its authority by the server's ca_file.";
+		case HTTP_ERROR_TOO_LARGE:
+			return "Ask for smaller pages, or raise the server's max_body_size.";
+		case HTTP_ERROR_REDIRECT:
+		case HTTP_ERROR_URL:
+			return "Check the server's base_url and the path of the task.";
+		default:
+			return "Run the interval again when the source answers: it goes on at this page.";
+	}
+	switch (response->status)
+	{
+		case 401:
+			return "Check the credentials of the user mapping.";
+		case 403:
+			return "Check what the credentials of the user mapping are allowed to read.";
+		case 404:
+			return "Check the server's base_url, and the path of the task.";
+		default:
+			return response->status >= 500 || response->status == 429
+					   ? "Run the interval again when the source answers: it goes on at this page."
+					   : "Check the request: path, query and headers of the task.";
+	}
+}
+
+/* Raises an answer that is not a success: request, status, attempts, what to do. */
+void
+answer_raise(const source *from, const http_request *request, const http_response *response,
+			 const http_outcome *outcome)
+{
+	char *url = http_url_redact(request->url);
+	const char *plural = outcome->attempts == 1 ? "" : "s";
+	int code;
+
+	if (outcome->rate_limited_until != 0)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("%s %s is rate limited until %s", request->method, url,
+							   timestamptz_to_str(outcome->rate_limited_until)),
+						errdetail("Status %d after %d attempt%s; waiting that long would pass the "
+								  "server's max_wait.",
+								  response->status, outcome->attempts, plural),
+						errhint("%s", advice(response, outcome))));
+	if (response->error != HTTP_OK)
+	{
+		code = response->error == HTTP_ERROR_TLS || response->error == HTTP_ERROR_TOO_LARGE ||
+					   response->error == HTTP_ERROR_REDIRECT || response->error == HTTP_ERROR_URL
+				   ? ERRCODE_FDW_ERROR
+				   : ERRCODE_CONNECTION_FAILURE;
+		ereport(ERROR,
+				(errcode(code),
+				 errmsg("%s %s failed after %d attempt%s: %s", request->method, url,
+						outcome->attempts, plural, http_error_name(response->error)),
+				 response->error_message
+					 ? errdetail("%s%s", source_hide_secrets(from, response->error_message),
+								 response->status ? psprintf(" (status %d)", response->status) : "")
+					 : 0,
+				 errhint("%s", advice(response, outcome))));
+	}
+	code = response->status == 401 || response->status == 403
+			   ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+		   : outcome->verdict == HTTP_VERDICT_FAIL ? ERRCODE_FDW_ERROR
+												   : ERRCODE_CONNECTION_FAILURE;
+	ereport(ERROR, (errcode(code),
+					errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
+						   response->status, outcome->attempts, plural),
+					response->body_length > 0
+						? errdetail("The answer begins: %s", answer_excerpt(from, response))
+						: errdetail("The answer has no body."),
+					errhint("%s", advice(response, outcome))));
+}

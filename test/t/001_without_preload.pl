@@ -1,0 +1,49 @@
+# Without shared_preload_libraries everything works but schedules: the first call loads
+# the library and registers the processes it needs.
+use strict;
+use warnings;
+
+use EtlTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $api = EtlTest::Api->start;
+my $node = make_node('main', extension => 0);
+
+is(value($node, 'SHOW shared_preload_libraries'), '', 'nothing is preloaded');
+is(run_sql($node, 'CREATE EXTENSION etl', may_fail => 1)->{state}, '00000', 'CREATE EXTENSION etl works');
+run_sql($node, declare_pages(api => $api, pages => 3, per_page => 5));
+
+my $result = run_sql($node, "SELECT state, fetched, loaded, quarantined, inserted FROM etl_run(date '2026-11-19', 'pages')", may_fail => 1);
+is($result->{out}, 'success|15|15|0|15', 'etl_run works in a session that never loaded the library')
+  or diag($result->{err});
+is(value($node, 'SELECT count(*) FROM pages_stg.items'), 15, 'the target is filled');
+
+$result = run_sql($node, "SELECT state, inserted, updated, deleted FROM etl_run(date '2026-11-19', 'pages')", may_fail => 1);
+is($result->{out}, 'success|0|0|0', 'the second run of the interval changes nothing') or diag($result->{err});
+
+is(run_sql($node, "CALL etl.run('pages', '2026-11-18', '2026-11-19')", may_fail => 1)->{state}, '00000', 'CALL etl.run works');
+is(value($node, 'SELECT count(*) FROM pages_stg.items'), 30, 'so does a second interval');
+is(run_sql($node, 'SELECT * FROM etl_run()', may_fail => 1)->{state}, '00000', 'etl_run() without arguments works');
+
+# What needs preloading says so, and does not stop the declaration.
+$result = run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '0 2 * * *')", may_fail => 1);
+is($result->{state}, '00000', 'a schedule can be declared');
+like($result->{err}, qr/shared_preload_libraries/, 'with a hint that schedules need preloading');
+
+# The same after a restart with preloading, on the same data.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'etl'");
+$node->restart;
+$result = run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '0 3 * * *')", may_fail => 1);
+unlike($result->{err}, qr/shared_preload_libraries/, 'preloaded, there is no such hint');
+$result = run_sql($node, "SELECT state FROM etl_run(date '2026-11-17', 'pages')", may_fail => 1);
+is($result->{out}, 'success', 'preloaded, etl_run works on the same data') or diag($result->{err});
+
+# The extension can go and come again, in this session and in others.
+within(10, 'no process of etl is left when nothing is to do',
+	sub { !activity_pids($node, 'etl worker') && !activity_pids($node, 'etl coordinator') });
+is(run_sql($node, 'DROP EXTENSION etl CASCADE; CREATE EXTENSION etl', may_fail => 1)->{state}, '00000',
+	'DROP and CREATE EXTENSION in one session');
+
+$node->stop;
+done_testing();
