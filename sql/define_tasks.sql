@@ -30,39 +30,56 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	result jsonb := coalesce(pagination, '{"type": "none"}');
+	-- what each type takes besides max_pages, and the defaults
+	types CONSTANT jsonb := '{
+		"none":			{},
+		"link_header":	{"has_more": null, "total": null},
+		"page_number":	{"parameter": "page", "start": 1, "size_parameter": null, "size": null, "has_more": null, "total": null},
+		"offset":		{"parameter": "offset", "start": 0, "size_parameter": "limit", "size": 100, "has_more": null, "total": null},
+		"cursor":		{"parameter": "cursor", "cursor": null, "header": null, "size_parameter": null, "size": null, "has_more": null, "total": null},
+		"next_url":		{"url": "$.next", "size_parameter": null, "size": null, "has_more": null, "total": null}
+	}';
 	kind text := result ->> 'type';
-	entry text;
+	entry record;
+	problem text;
 BEGIN
-	IF kind IS NULL OR kind NOT IN ('none', 'link_header', 'page_number') THEN
+	IF kind IS NULL OR NOT types ? kind THEN
 		RAISE EXCEPTION 'invalid pagination: %', result
 			USING ERRCODE = 'invalid_parameter_value',
-				  HINT = 'The entry "type" is one of none, link_header, page_number.';
+				  HINT = 'The entry "type" is one of none, link_header, page_number, offset, cursor, next_url.';
 	END IF;
 	PERFORM etl._check_option_names(format('pagination of type %s', kind), result,
-		CASE kind WHEN 'none' THEN '{type}'
-				  WHEN 'link_header' THEN '{type,max_pages}'
-				  ELSE '{type,parameter,start,size_parameter,size,max_pages}' END::text[]);
-	FOREACH entry IN ARRAY '{start,size,max_pages}'::text[] LOOP
-		IF result ? entry AND (jsonb_typeof(result -> entry) <> 'number' OR (result ->> entry) !~ '^[0-9]{1,9}$'
-							   OR entry <> 'start' AND (result ->> entry)::bigint = 0) THEN
-			RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry, result -> entry
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a whole number, such as 100.';
+		(SELECT '{type,max_pages}'::text[] || coalesce(array_agg(k ORDER BY k), '{}') FROM jsonb_object_keys(types -> kind) k));
+	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(result) e LOOP
+		problem := CASE
+			WHEN entry.name IN ('start', 'size', 'max_pages') AND (entry.type <> 'number' OR entry.text !~ '^[0-9]{1,9}$'
+				OR entry.name <> 'start' AND entry.text::bigint = 0) THEN 'It is a whole number, such as 100.'
+			WHEN entry.name IN ('parameter', 'size_parameter') AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the name of a query parameter.'
+			WHEN entry.name = 'header' AND (entry.type <> 'string' OR entry.text !~ '^[A-Za-z0-9-]+$') THEN 'It is the name of a header.'
+			WHEN entry.name IN ('cursor', 'url', 'has_more', 'total') AND entry.type <> 'string' THEN 'It is a JSON path to a value of the page, such as $.next.'
+			END;
+		IF problem IS NOT NULL THEN
+			RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry.name, entry.value
+				USING ERRCODE = 'invalid_parameter_value', HINT = problem;
+		END IF;
+		IF entry.name IN ('cursor', 'url', 'has_more', 'total') THEN
+			PERFORM etl._check_record_path(entry.text);
+			IF entry.text LIKE '%[*]%' THEN
+				RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry.name, entry.value
+					USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a path to one value, without [*].';
+			END IF;
 		END IF;
 	END LOOP;
-	FOREACH entry IN ARRAY '{parameter,size_parameter}'::text[] LOOP
-		IF result ? entry AND jsonb_typeof(result -> entry) <> 'string' THEN
-			RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry, result -> entry
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the name of a query parameter.';
-		END IF;
-	END LOOP;
-	IF result ? 'size_parameter' AND NOT result ? 'size' THEN
+	IF kind = 'cursor' AND num_nonnulls(result ->> 'cursor', result ->> 'header') <> 1 THEN
+		RAISE EXCEPTION 'pagination of type cursor needs "cursor" or "header"'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'Say where the cursor is: "cursor": "$.next" in the body, or "header": "x-next-cursor".';
+	END IF;
+	IF kind <> 'offset' AND result ? 'size_parameter' AND NOT result ? 'size' THEN
 		RAISE EXCEPTION 'pagination has a size_parameter but no size'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Say how many records a page has, for example "size": 100.';
 	END IF;
-	IF kind = 'page_number' THEN
-		result := '{"parameter": "page", "start": 1}' || result;
-	END IF;
-	RETURN result;
+	RETURN jsonb_strip_nulls(types -> kind) || result;
 END
 $$;
 COMMENT ON FUNCTION etl._check_pagination(jsonb) IS 'checks a pagination and fills its defaults';

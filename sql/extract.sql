@@ -101,7 +101,7 @@ COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keep
 CREATE FUNCTION etl._load_position(task_run_id bigint, attempt integer, load_id bigint,
 	OUT next_slice integer, OUT item integer, OUT cursor jsonb, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint,
 	OUT raw_schema name, OUT raw_table name, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz,
-	OUT last_digest bytea, OUT item_pages integer)
+	OUT last_digest bytea, OUT item_pages integer, OUT item_records bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -115,7 +115,8 @@ BEGIN
 	-- a slice without a next cursor was the last one of its item
 	item := CASE WHEN last_slice.slice IS NULL THEN 0 WHEN last_slice.next_cursor IS NULL THEN last_slice.item + 1 ELSE last_slice.item END;
 	cursor := last_slice.next_cursor;
-	item_pages := (SELECT count(*) FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = last_slice.item AND last_slice.next_cursor IS NOT NULL);
+	SELECT count(*), coalesce(sum(s.fetched), 0) INTO item_pages, item_records FROM etl.slice s
+	WHERE s.load_id = l.load_id AND s.item = last_slice.item AND last_slice.next_cursor IS NOT NULL;
 	last_digest := CASE WHEN last_slice.next_cursor IS NOT NULL THEN last_slice.body_digest END;
 	item_count := CASE WHEN l.items IS NULL THEN 1 ELSE jsonb_array_length(l.items) END;
 	bytes := l.bytes;
@@ -129,8 +130,7 @@ $$;
 COMMENT ON FUNCTION etl._load_position(bigint, integer, bigint) IS 'where a load goes on: its first unfinished slice';
 
 CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
-	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT pagination_type text,
-	OUT page_parameter text, OUT first_page integer, OUT size_parameter text, OUT page_size integer, OUT max_pages integer, OUT key text[])
+	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT pagination jsonb, OUT key text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -148,12 +148,7 @@ BEGIN
 	END IF;
 	server := opened.definition ->> 'server';
 	records := opened.definition ->> 'records';
-	pagination_type := opened.definition #>> '{pagination,type}';
-	page_parameter := opened.definition #>> '{pagination,parameter}';
-	first_page := opened.definition #>> '{pagination,start}';
-	size_parameter := opened.definition #>> '{pagination,size_parameter}';
-	page_size := opened.definition #>> '{pagination,size}';
-	max_pages := coalesce((opened.definition #>> '{pagination,max_pages}')::integer, 10000);
+	pagination := opened.definition -> 'pagination';
 	SELECT array_agg(k ORDER BY o) INTO key FROM jsonb_array_elements_text(opened.definition -> 'key') WITH ORDINALITY e(k, o);
 END
 $$;

@@ -94,6 +94,15 @@ keep_text(extraction *e, int column)
 	return text == NULL ? NULL : MemoryContextStrdup(e->context, text);
 }
 
+/* A path of members in a column of the last result; NIL if null. */
+static List *
+optional_path(int column)
+{
+	char *path = sql_text(0, column);
+
+	return path == NULL ? NIL : record_path_parse(path, true);
+}
+
 /*
  * Opens or resumes the load and reads where it goes on.  Returns false when the load is
  * complete already; then the task is finished.
@@ -104,28 +113,19 @@ begin(extraction *e, cursor *resume)
 	Oid types[] = {INT8OID, INT4OID, INT8OID};
 	Datum values[3] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt)};
 	char *server;
-	char *type;
-	List *keys;
 	ListCell *cell;
 	MemoryContext old;
 	bool is_complete;
 
 	sql_begin();
-	sql_call("SELECT load_id, is_complete, server, records, pagination_type, page_parameter, "
-			 "first_page, size_parameter, page_size, max_pages, key "
-			 "FROM etl._begin_extract($1, $2)",
+	sql_call("SELECT load_id, is_complete, server, records, key, p ->> 'type', p ->> 'parameter', "
+			 "(p ->> 'start')::integer, p ->> 'size_parameter', (p ->> 'size')::integer, "
+			 "(p ->> 'max_pages')::integer, coalesce(p ->> 'cursor', p ->> 'url'), p ->> 'header', "
+			 "p ->> 'total', p ->> 'has_more' "
+			 "FROM etl._begin_extract($1, $2), LATERAL (SELECT pagination AS p) x",
 			 2, types, values, NULL);
 	e->target.load_id = sql_bigint(0, 1, 0);
 	is_complete = DatumGetBool(sql_datum(0, 2));
-	server = keep_text(e, 3);
-	type = sql_text(0, 5);
-	e->pages.type = pagination_type_by_name(type);
-	e->pages.page_parameter = keep_text(e, 6);
-	e->pages.first_page = (int) sql_bigint(0, 7, 1);
-	e->pages.size_parameter = keep_text(e, 8);
-	e->pages.page_size = (int) sql_bigint(0, 9, 0);
-	e->pages.max_pages = (int) sql_bigint(0, 10, 10000);
-	keys = sql_text_array(0, 11);
 	values[2] = Int64GetDatum(e->target.load_id);
 	if (is_complete)
 	{
@@ -134,20 +134,33 @@ begin(extraction *e, cursor *resume)
 		sql_commit();
 		return false;
 	}
+	server = keep_text(e, 3);
 	old = MemoryContextSwitchTo(e->context);
 	e->records_path = record_path_parse(sql_text(0, 4), true);
-	foreach (cell, keys)
+	foreach (cell, sql_text_array(0, 5))
 		e->target.keys = lappend(e->target.keys, record_path_parse(lfirst(cell), false));
+	e->pages.type = pagination_type_by_name(sql_text(0, 6));
+	e->pages.parameter = sql_text(0, 7);
+	e->pages.start = (int) sql_bigint(0, 8, 0);
+	e->pages.size_parameter = sql_text(0, 9);
+	e->pages.size = (int) sql_bigint(0, 10, 0);
+	e->pages.max_pages = (int) sql_bigint(0, 11, 10000);
+	e->pages.value = optional_path(12);
+	e->pages.header = sql_text(0, 13);
+	e->pages.total = optional_path(14);
+	e->pages.has_more = optional_path(15);
 	MemoryContextSwitchTo(old);
 
-	sql_call("SELECT next_slice, item, cursor ->> 'url', (cursor ->> 'page')::integer, item_count, "
-			 "bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end, "
-			 "cursor IS NULL, last_digest, item_pages FROM etl._load_position($1, $2, $3)",
-			 3, types, values, NULL);
+	sql_call(
+		"SELECT next_slice, item, cursor ->> 'url', (cursor ->> 'position')::bigint, item_count, "
+		"bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end, "
+		"cursor IS NULL, last_digest, item_pages, cursor ->> 'token', item_records "
+		"FROM etl._load_position($1, $2, $3)",
+		3, types, values, NULL);
 	e->slice = (int) sql_bigint(0, 1, 0);
 	e->item = (int) sql_bigint(0, 2, 0);
 	resume->url = keep_text(e, 3);
-	resume->page = (int) sql_bigint(0, 4, 0);
+	resume->position = sql_bigint(0, 4, 0);
 	e->item_count = (int) sql_bigint(0, 5, 0);
 	e->bytes = sql_bigint(0, 6, 0);
 	e->target.partition_key = sql_bigint(0, 7, 0);
@@ -158,6 +171,8 @@ begin(extraction *e, cursor *resume)
 	e->target.interval_end = DatumGetTimestampTz(sql_datum(0, 11));
 	resume->at_end = DatumGetBool(sql_datum(0, 12));
 	e->item_pages = (int) sql_bigint(0, 14, 0);
+	resume->token = keep_text(e, 15);
+	resume->records = sql_bigint(0, 16, 0);
 	if (!sql_is_null(0, 13))
 	{
 		bytea *digest = DatumGetByteaPP(sql_datum(0, 13));
@@ -216,7 +231,7 @@ read_item(extraction *e, int item)
 							sql_text_array(0, 2), sql_text_array(0, 3));
 	if (e->pages.size_parameter != NULL)
 		result->url = http_url_add_parameter(result->url, e->pages.size_parameter,
-											 psprintf("%d", e->pages.page_size));
+											 psprintf("%d", e->pages.size));
 	if (!http_url_same_origin(result->url, e->from->base_url))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the request leads to another host than the server's base_url"),
@@ -432,7 +447,7 @@ extract_item(extraction *e, const cursor *resume)
 	MemoryContext page_context =
 		AllocSetContextCreate(item_context, "etl page", ALLOCSET_DEFAULT_SIZES);
 	item_request *item;
-	cursor at = {.page = e->pages.first_page};
+	cursor at = pagination_start(&e->pages);
 
 	MemoryContextSwitchTo(item_context);
 	item = read_item(e, e->item);
@@ -461,9 +476,9 @@ extract_item(extraction *e, const cursor *resume)
 		commit_slice(e, item, &request, response, attempts, &records, &next);
 
 		MemoryContextSwitchTo(item_context);
-		at.at_end = next.at_end;
-		at.page = next.page;
+		at = next;
 		at.url = next.url ? pstrdup(next.url) : NULL;
+		at.token = next.token ? pstrdup(next.token) : NULL;
 		MemoryContextReset(page_context);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -3,6 +3,10 @@
  * pagination.c
  *	  How one page leads to the next.
  *
+ * What leads on is opaque to us, and what ends an item is what its type says: a missing
+ * link or token, an empty or short page, a total reached, has_more being false.  That a
+ * source goes in a circle is noticed where slices are committed.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -12,17 +16,37 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "extract/page_value.h"
 #include "extract/pagination.h"
 
 /* The type of that name, as etl._check_pagination allows it. */
 pagination_type
 pagination_type_by_name(const char *name)
 {
-	if (strcmp(name, "link_header") == 0)
-		return PAGINATION_LINK_HEADER;
-	if (strcmp(name, "page_number") == 0)
-		return PAGINATION_PAGE_NUMBER;
-	return PAGINATION_NONE;
+	static const char *const names[] = {
+		[PAGINATION_NONE] = "none",
+		[PAGINATION_LINK_HEADER] = "link_header",
+		[PAGINATION_PAGE_NUMBER] = "page_number",
+		[PAGINATION_OFFSET] = "offset",
+		[PAGINATION_CURSOR] = "cursor",
+		[PAGINATION_NEXT_URL] = "next_url",
+	};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(names[i], name) == 0)
+			return (pagination_type) i;
+	}
+	elog(ERROR, "unknown pagination type \"%s\"", name);
+}
+
+/* Where an item begins. */
+cursor
+pagination_start(const pagination *p)
+{
+	cursor first = {.position = p->start};
+
+	return first;
 }
 
 /* The URL of the page at a cursor, in the current context. */
@@ -30,24 +54,69 @@ char *
 pagination_url(const pagination *p, const cursor *at, const char *item_url)
 {
 	if (at->url != NULL)
-		return at->url;
-	if (p->type == PAGINATION_PAGE_NUMBER)
-		return http_url_add_parameter(item_url, p->page_parameter, psprintf("%d", at->page));
+		return pstrdup(at->url);
+	if (at->token != NULL)
+		return http_url_add_parameter(item_url, p->parameter, at->token);
+	if (p->type == PAGINATION_PAGE_NUMBER || p->type == PAGINATION_OFFSET)
+		return http_url_add_parameter(item_url, p->parameter, psprintf(INT64_FORMAT, at->position));
 	return pstrdup(item_url);
 }
 
 /*
- * Where the item goes on after an answer.  The cursor's URL is palloc'd.  Raises for a
- * link that leads to another origin than base_url: it would take the credentials there.
+ * A link as an absolute URL.  Raises for one that leads to another origin than base_url:
+ * it would take the credentials there.
+ */
+static char *
+follow(const char *link, const char *base_url, const http_request *request,
+	   const http_response *response)
+{
+	char *url =
+		http_url_resolve(response->effective_url ? response->effective_url : request->url, link);
+
+	if (url == NULL || !http_url_same_origin(url, base_url))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("the next page after %s %s is on another host", request->method,
+						http_url_redact(request->url)),
+				 errdetail("The link is %s.", http_url_redact(url ? url : link)),
+				 errhint("Links are followed on the host of the server's base_url only; check "
+						 "base_url.")));
+	return url;
+}
+
+/* Whether the body says that there is nothing after this page. */
+static bool
+body_says_end(const pagination *p, const cursor *next, const http_response *response)
+{
+	char *value;
+
+	if (p->has_more != NIL)
+	{
+		value = page_value(response->body, response->body_length, p->has_more);
+		if (value == NULL || strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+			return true;
+	}
+	if (p->total != NIL)
+	{
+		value = page_value(response->body, response->body_length, p->total);
+		if (value != NULL && next->records >= strtoll(value, NULL, 10))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Where the item goes on after an answer.  Strings of the cursor are palloc'd.  Raises
+ * for a link to another host.
  */
 cursor
 pagination_next(const pagination *p, const cursor *at, const char *base_url,
 				const http_request *request, const http_response *response,
 				const split_result *records)
 {
-	cursor next = {.at_end = true};
+	cursor next = {.at_end = true, .records = at->records + records->count};
 	const char *links;
-	char *target;
+	char *link;
 
 	switch (p->type)
 	{
@@ -55,27 +124,33 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 			break;
 		case PAGINATION_LINK_HEADER:
 			links = http_response_header(response, "link");
-			target = links ? http_link_target(links, "next") : NULL;
-			if (target == NULL)
-				break;
-			next.url = http_url_resolve(
-				response->effective_url ? response->effective_url : request->url, target);
-			if (next.url == NULL || !http_url_same_origin(next.url, base_url))
-				ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-								errmsg("the next page after %s %s is on another host",
-									   request->method, http_url_redact(request->url)),
-								errdetail("The link is %s.",
-										  http_url_redact(next.url ? next.url : target)),
-								errhint("Links are followed on the host of the server's base_url "
-										"only; check base_url.")));
-			next.at_end = false;
+			link = links ? http_link_target(links, "next") : NULL;
+			if (link != NULL)
+				next.url = follow(link, base_url, request, response);
+			next.at_end = next.url == NULL;
+			break;
+		case PAGINATION_NEXT_URL:
+			link = page_value(response->body, response->body_length, p->value);
+			if (link != NULL && link[0] != '\0')
+				next.url = follow(link, base_url, request, response);
+			next.at_end = next.url == NULL;
+			break;
+		case PAGINATION_CURSOR:
+			if (p->value != NIL)
+				next.token = page_value(response->body, response->body_length, p->value);
+			else if (http_response_header(response, p->header) != NULL)
+				next.token = pstrdup(http_response_header(response, p->header));
+			next.at_end =
+				next.token == NULL || next.token[0] == '\0' || strcmp(next.token, "false") == 0;
 			break;
 		case PAGINATION_PAGE_NUMBER:
-			next.page = at->page + 1;
-			next.at_end =
-				records->count == 0 || (p->page_size > 0 && records->count < p->page_size);
+		case PAGINATION_OFFSET:
+			next.position = at->position + (p->type == PAGINATION_PAGE_NUMBER ? 1 : records->count);
+			next.at_end = records->count == 0 || (p->size > 0 && records->count < p->size);
 			break;
 	}
+	if (!next.at_end && body_says_end(p, &next, response))
+		next.at_end = true;
 	return next;
 }
 
@@ -89,13 +164,13 @@ cursor_as_jsonb(const cursor *next, bool *isnull)
 	if (next->at_end)
 		return (Datum) 0;
 	initStringInfo(&text);
-	if (next->url != NULL)
+	if (next->url != NULL || next->token != NULL)
 	{
-		appendStringInfoString(&text, "{\"url\": ");
-		escape_json(&text, next->url);
+		appendStringInfo(&text, "{\"%s\": ", next->url ? "url" : "token");
+		escape_json(&text, next->url ? next->url : next->token);
 		appendStringInfoChar(&text, '}');
 	}
 	else
-		appendStringInfo(&text, "{\"page\": %d}", next->page);
+		appendStringInfo(&text, "{\"position\": " INT64_FORMAT "}", next->position);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
 }

@@ -29,13 +29,11 @@ is(run_sql($node, 'SELECT * FROM etl_run()', may_fail => 1)->{state}, '00000', '
 # What needs preloading says so, and does not stop the declaration.
 $result = run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '0 2 * * *')", may_fail => 1);
 is($result->{state}, '00000', 'a schedule can be declared');
-like($result->{err}, qr/shared_preload_libraries/, 'with a hint that schedules need preloading');
+like($result->{err}, qr/HINT:.*shared_preload_libraries/, 'with a hint that names shared_preload_libraries');
 
 # The same after a restart with preloading, on the same data.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'etl'");
 $node->restart;
-$result = run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '0 3 * * *')", may_fail => 1);
-unlike($result->{err}, qr/shared_preload_libraries/, 'preloaded, there is no such hint');
 $result = run_sql($node, "SELECT state FROM etl_run(date '2026-11-17', 'pages')", may_fail => 1);
 is($result->{out}, 'success', 'preloaded, etl_run works on the same data') or diag($result->{err});
 
