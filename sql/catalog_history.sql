@@ -121,7 +121,7 @@ CREATE TABLE etl.load (
 	CHECK (fetched = loaded + quarantined)
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
-COMMENT ON COLUMN etl.load.refetch IS 'complete, but its publication failed: the next run of the interval asks the source again';
+COMMENT ON COLUMN etl.load.refetch IS 'its publication failed, or it could not be resumed: the next run of the interval asks the source again';
 CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
 CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';
 CREATE INDEX load_reclaimable ON etl.load (target_schema, target_name)

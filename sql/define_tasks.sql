@@ -15,8 +15,12 @@ BEGIN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
 			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task, and a check is not named like one.';
 	END IF;
+	-- tasks are named as they are written: raw.select and raw."select" are one
+	depends_on := coalesce((SELECT array_agg(CASE WHEN EXISTS (SELECT FROM etl.task t WHERE t.pipeline = p.pipeline AND t.task = d) THEN d
+													ELSE (SELECT etl._full_name(n.schema_name, n.relation_name) FROM etl._parse_name(d) n) END ORDER BY o)
+							FROM unnest(depends_on) WITH ORDINALITY u(d, o)), '{}');
 	INSERT INTO etl.task (pipeline, task, kind, target_schema, target_name, definition, depends_on, generation)
-	VALUES (p.pipeline, task, kind, target_schema, target_name, definition, coalesce(depends_on, '{}'), p.generation)
+	VALUES (p.pipeline, task, kind, target_schema, target_name, definition, depends_on, p.generation)
 	ON CONFLICT ON CONSTRAINT task_pkey DO UPDATE
 	SET kind = excluded.kind, target_schema = excluded.target_schema, target_name = excluded.target_name,
 		definition = excluded.definition, depends_on = excluded.depends_on, generation = excluded.generation;
@@ -90,6 +94,10 @@ AS $$
 DECLARE
 	wrapper name;
 BEGIN
+	IF server IS NULL THEN
+		RAISE EXCEPTION 'server must not be null'
+			USING ERRCODE = 'undefined_object', HINT = 'Name a server of the foreign-data wrapper etl_http.';
+	END IF;
 	SELECT w.fdwname INTO wrapper FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw WHERE s.srvname = server;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'server "%" does not exist', server
@@ -172,7 +180,12 @@ BEGIN
 	PERFORM etl._check_source(server);
 	PERFORM etl._check_option_names('options of etl.add_extract', options, '{}');
 	placeholders := placeholders || etl._for_each_columns(for_each);
-	PERFORM etl._check_placeholders('path', coalesce(path, ''), placeholders);
+	path := coalesce(path, '');
+	IF path !~ '^([/?]|$)' THEN
+		RAISE EXCEPTION 'invalid path "%"', path
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A path begins with / and is added to the base_url of the server.';
+	END IF;
+	PERFORM etl._check_placeholders('path', path, placeholders);
 	PERFORM etl._check_text_map('query', query, placeholders);
 	PERFORM etl._check_text_map('headers', headers, placeholders);
 	SELECT k INTO part FROM jsonb_object_keys(headers) k
@@ -182,13 +195,28 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'Credentials belong to the user mapping of the server, where they are kept secret.';
 	END IF;
+	SELECT k INTO part FROM jsonb_object_keys(headers) k WHERE k !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'invalid header name "%"', part
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A header name has letters, digits and hyphens, for example Accept.';
+	END IF;
+	IF records IS NULL THEN
+		RAISE EXCEPTION 'records must not be null'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the path to the records of a page, such as $[*] or $.data[*].';
+	END IF;
 	PERFORM etl._check_record_path(records);
 	pages := etl._check_pagination(pagination);
-	FOREACH part IN ARRAY coalesce(key, '{}') || version LOOP
-		PERFORM etl.json_path_keys(part);
-	END LOOP;
 	IF cardinality(key) = 0 THEN
 		key := NULL;
+	END IF;
+	IF array_position(key, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'a path of the key is null'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The key is a list of paths, for example {$.id}.';
+	END IF;
+	PERFORM etl.json_path_keys(k) FROM unnest(key || version) k WHERE k IS NOT NULL;
+	IF version IS NOT NULL AND key IS NULL THEN
+		RAISE EXCEPTION 'a version needs a key'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The version says which of several records of one key is the latest; name the key.';
 	END IF;
 	IF on_rerun IS NULL OR on_rerun NOT IN ('replace', 'append') THEN
 		RAISE EXCEPTION 'invalid on_rerun "%"', on_rerun
@@ -198,7 +226,7 @@ BEGIN
 	PERFORM etl._create_raw_table(n.schema_name, n.relation_name);
 	PERFORM etl._create_raw_views(n.schema_name, n.relation_name, key, version);
 	PERFORM etl._save_task(pipeline, etl._full_name(n.schema_name, n.relation_name), 'extract', n.schema_name, n.relation_name,
-		jsonb_strip_nulls(jsonb_build_object('server', server, 'path', coalesce(path, ''), 'query', query, 'headers', headers,
+		jsonb_strip_nulls(jsonb_build_object('server', server, 'path', path, 'query', query, 'headers', headers,
 			'records', records, 'pagination', pages, 'key', to_jsonb(key), 'version', version, 'for_each', for_each,
 			'on_rerun', on_rerun, 'options', options)), depends_on);
 END

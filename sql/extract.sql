@@ -67,7 +67,7 @@ BEGIN
 	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch) THEN
 		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id;
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
-			CASE WHEN existing.refetch THEN format('load %s was not published: the source is asked again', existing.load_id)
+			CASE WHEN existing.refetch THEN format('load %s is abandoned: it could not be published or resumed, the source is asked again', existing.load_id)
 				 ELSE format('load %s is abandoned: the definition of the task changed', existing.load_id) END);
 		existing := NULL;
 	END IF;

@@ -1,7 +1,7 @@
 -- Names of relations as users write them, and the names derived from them.
 
 CREATE FUNCTION etl._parse_name(qualified_name text, OUT schema_name name, OUT relation_name name)
-LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	parts text[];
@@ -12,14 +12,16 @@ BEGIN
 		parts := NULL;
 	END;
 	IF coalesce(cardinality(parts), 0) <> 2 THEN
-		RAISE EXCEPTION 'invalid relation name "%"', qualified_name
+		RAISE EXCEPTION 'invalid relation name "%"', coalesce(qualified_name, 'NULL')
 			USING ERRCODE = 'invalid_name', HINT = 'Write schema.table, for example raw.orders or analytics.fact_orders.';
 	END IF;
-	-- 'txf_' is the longest prefix a derived name gets, with three to spare for 'obs_' alike
+	-- 'txf_' and 'obs_' are the longest prefixes a derived name gets
 	IF octet_length(parts[1]) > 63 OR octet_length(parts[2]) > 59 THEN
 		RAISE EXCEPTION 'relation name "%" is too long', qualified_name
 			USING ERRCODE = 'name_too_long',
-				  DETAIL = format('The table name has %s bytes; with the prefixes of its views it would pass 63.', octet_length(parts[2])),
+				  DETAIL = CASE WHEN octet_length(parts[2]) > 59
+					THEN format('The table name has %s bytes; with the prefixes of its views it would pass 63.', octet_length(parts[2]))
+					ELSE format('The schema name has %s bytes.', octet_length(parts[1])) END,
 				  HINT = 'A table name may have 59 bytes, a schema name 63.';
 	END IF;
 	IF parts[1] ~ '^pg_' OR parts[1] IN ('etl', 'information_schema') THEN

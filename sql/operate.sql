@@ -23,8 +23,7 @@ BEGIN
 	ON CONFLICT DO NOTHING;
 	IF etl._lock_holder('coordinator', 0) IS NULL THEN
 		-- left over from a crash: nobody else will end it
-		PERFORM etl._notice_lost_attempts();
-		PERFORM etl._pass_cancellations_on();
+		PERFORM etl._repair();
 		RETURN 'cancelled';
 	END IF;
 	PERFORM etl._wake_coordinator_on_commit();
@@ -67,7 +66,7 @@ BEGIN
 	END IF;
 	-- runs that were active when the database was copied or crashed go on nowhere
 	FOR r IN SELECT * FROM etl.run x WHERE x.state IN ('queued', 'running') AND etl._lock_holder('coordinator', 0) IS NULL LOOP
-		PERFORM etl._notice_lost_attempts();
+		PERFORM etl._repair();
 		IF EXISTS (SELECT FROM etl.run x WHERE x.run_id = r.run_id AND x.state IN ('queued', 'running')) THEN
 			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
 		END IF;

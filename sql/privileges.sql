@@ -7,7 +7,7 @@ GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_atte
 
 REVOKE ALL ON FUNCTION
 	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz),
-	etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
+	etl._repair(), etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
 	etl._notice_lost_attempts(), etl._pass_cancellations_on(), etl._start_runs(), etl._finish_runs(),
 	etl._end_run(etl.run, text, text, text, text, text, text),
 	etl._end_failed_attempt(etl.task_run, text, text, text, text),

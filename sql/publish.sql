@@ -206,8 +206,8 @@ END
 $$;
 COMMENT ON FUNCTION etl._finish_publish(bigint, integer, jsonb) IS 'marks a publication successful, in its own transaction';
 
--- After the commit: rows nobody can see any more.
-CREATE FUNCTION etl._reclaim_after(task_run_id bigint) RETURNS void
+-- After the commit: rows nobody can see any more, one load a call.
+CREATE FUNCTION etl._reclaim_after(task_run_id bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -215,11 +215,14 @@ DECLARE
 BEGIN
 	FOR n IN SELECT * FROM etl._raw_tables_of(task_run_id) LOOP
 		PERFORM etl._report(format('reclaiming superseded loads of %I.%I', n.raw_schema, n.raw_table));
-		PERFORM etl._reclaim(n.raw_schema, n.raw_table);
+		IF etl._reclaim(n.raw_schema, n.raw_table) THEN
+			RETURN true;
+		END IF;
 	END LOOP;
+	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION etl._reclaim_after(bigint) IS 'removes superseded rows of the raw tables a publication touched';
+COMMENT ON FUNCTION etl._reclaim_after(bigint) IS 'removes one superseded load of the raw tables a publication touched; false when none can go';
 
 CREATE FUNCTION etl._raw_tables_of(task_run_id bigint) RETURNS TABLE (raw_schema name, raw_table name)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

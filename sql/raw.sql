@@ -15,6 +15,16 @@ CREATE FUNCTION etl._check_record_path(path text) RETURNS void
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_check_record_path';
 COMMENT ON FUNCTION etl._check_record_path(text) IS 'raises unless the path is one of those that records can be split by: members and [*]';
 
+-- Names derived from a table's: cut by bytes, and told apart by a digest when cut.
+CREATE FUNCTION etl._derived_name(relation_name name, suffix text) RETURNS name
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN octet_length(relation_name) + octet_length(suffix) <= 63 THEN relation_name || suffix
+				ELSE (SELECT max(left(relation_name, n)) FROM generate_series(0, 63) n WHERE octet_length(left(relation_name, n)) <= 63 - 9 - octet_length(suffix))
+					 || '_' || left(md5(relation_name), 8) || suffix END::name
+$$;
+COMMENT ON FUNCTION etl._derived_name(name, text) IS 'a relation name with a suffix, within 63 bytes and unique for the relation';
+
 CREATE FUNCTION etl._create_raw_table(schema_name name, relation_name name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -35,14 +45,14 @@ BEGIN
 				PRIMARY KEY (load_id, slice, record_number, partition_key)
 			) PARTITION BY LIST (partition_key)$sql$, schema_name, relation_name);
 		EXECUTE format('CREATE TABLE %I.%I PARTITION OF %I.%I FOR VALUES IN (0)',
-			schema_name, left(relation_name, 56) || '_shared', schema_name, relation_name);
+			schema_name, etl._derived_name(relation_name, '_shared'), schema_name, relation_name);
 		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, relation_name,
 			'raw records of every load, unpublished and superseded ones too; read the vr_ or vl_ view');
 		EXECUTE format('COMMENT ON COLUMN %I.%I.partition_key IS %L', schema_name, relation_name,
 			'0: shared by small loads; else the large load that has a partition of its own');
 		EXECUTE format('COMMENT ON COLUMN %I.%I.item IS %L', schema_name, relation_name,
 			'the row of for_each this record was asked for');
-	ELSIF NOT EXISTS (
+	ELSIF NOT EXISTS (SELECT FROM pg_class WHERE oid = etl._relation(schema_name, relation_name) AND relkind = 'p' AND NOT relispartition) OR NOT EXISTS (
 		SELECT FROM pg_attribute WHERE attrelid = etl._relation(schema_name, relation_name)
 		  AND attname = 'partition_key' AND NOT attisdropped)
 	THEN
@@ -92,7 +102,7 @@ DECLARE
 	partition_name name;
 BEGIN
 	SELECT target_schema, target_name INTO STRICT l FROM etl._load_of_worker(load_id);
-	partition_name := left(l.target_name, 40) || '_load_' || load_id;
+	partition_name := etl._derived_name(l.target_name, '_load_' || load_id);
 	BEGIN
 		EXECUTE format('CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING ALL)', l.target_schema, partition_name, l.target_name);
 		EXECUTE format('ALTER TABLE %1$I.%3$I ATTACH PARTITION %1$I.%2$I FOR VALUES IN (%4$s)', l.target_schema, partition_name, l.target_name, load_id);
@@ -131,29 +141,29 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a superseded load are gone';
 
--- A DELETE is safe under any reader; a DROP is not, a snapshot taken before the load was
--- superseded would find the table empty: it waits for the horizon, and briefly for locks.
-CREATE FUNCTION etl._reclaim(schema_name name, relation_name name) RETURNS bigint
+-- One load a call and a transaction: DROP keeps readers out until it commits.  A DELETE is
+-- safe under any reader; a DROP is not, a snapshot taken before the load was superseded
+-- would find the table empty: it waits for the horizon, and briefly for locks.
+CREATE FUNCTION etl._reclaim(schema_name name, relation_name name) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 DECLARE
 	l record;
-	reclaimed bigint := 0;
 BEGIN
 	FOR l IN SELECT * FROM etl._reclaimable_loads(schema_name, relation_name) LOOP
+		CONTINUE WHEN l.partition_name IS NOT NULL AND NOT l.unseen;
+		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
 		IF l.partition_name IS NOT NULL AND etl._relation(schema_name, l.partition_name) IS NOT NULL THEN
-			CONTINUE WHEN NOT l.unseen;
 			BEGIN
 				EXECUTE format('DROP TABLE %I.%I', schema_name, l.partition_name);
 			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 				CONTINUE;		-- a reader holds it: the next run tries again
 			END;
 		END IF;
-		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
 		PERFORM etl._mark_reclaimed(l.load_id);
-		reclaimed := reclaimed + 1;
+		RETURN true;
 	END LOOP;
-	RETURN reclaimed;
+	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION etl._reclaim(name, name) IS 'removes the rows of superseded and abandoned loads of a raw table';
+COMMENT ON FUNCTION etl._reclaim(name, name) IS 'removes the rows of one superseded or abandoned load of a raw table; false when there is none that can go';

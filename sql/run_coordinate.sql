@@ -235,12 +235,23 @@ END
 $$;
 COMMENT ON FUNCTION etl._finish_runs() IS 'ends runs that have nothing left to do';
 
-CREATE FUNCTION etl._coordinate() RETURNS TABLE (role_oid oid, ready integer, idle_pids integer[])
+-- What a coordinator that is gone has left behind, before anything new is asked for.
+CREATE FUNCTION etl._repair() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._notice_lost_attempts();
+	PERFORM etl._finish_runs();
 	PERFORM etl._pass_cancellations_on();
+END
+$$;
+COMMENT ON FUNCTION etl._repair() IS 'ends attempts whose worker is gone, runs that have nothing left to do, and runs nobody waits for any more';
+
+CREATE FUNCTION etl._coordinate() RETURNS TABLE (role_oid oid, ready integer, idle_pids integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM etl._repair();
 	PERFORM etl._finish_runs();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks

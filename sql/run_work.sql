@@ -40,6 +40,15 @@ DECLARE
 	new_state text;
 BEGIN
 	new_state := etl._end_failed_attempt(t, code, message, detail, hint);
+	IF t.kind = 'extract' AND new_state = 'failed' AND code NOT LIKE '28%' AND NOT etl._may_go_away(code) THEN
+		-- resumed, and refused at once: a cursor that leads nowhere must not stick
+		UPDATE etl.load l SET refetch = true
+		FROM etl.task_attempt a
+		WHERE l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading'
+		  AND a.task_run_id = t.task_run_id AND a.attempt = t.attempt AND l.started_at < a.started_at
+		  AND EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id)
+		  AND NOT EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.committed_at >= a.started_at);
+	END IF;
 	IF t.kind = 'publish' THEN
 		PERFORM etl._record_evidence(t, evidence, CASE new_state WHEN 'up_for_retry' THEN 'retried' ELSE new_state END);
 	END IF;

@@ -314,15 +314,19 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 			return response;
 		}
 		split_records(response->body, response->body_length, e->records_path, records);
-		if (records->problem == NULL && records->missing != NULL && records->count == 0)
+		if (records->problem == NULL && records->count == 0 &&
+			(records->missing != NULL || records->missing_array))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_JSON_TEXT),
-					 errmsg("the answer to %s %s has no member \"%s\"", request->method,
-							http_url_redact(request->url), records->missing),
-					 errdetail("Status %d after %d attempts; the answer begins: %s",
+					 records->missing != NULL
+						 ? errmsg("the answer to %s %s has no member \"%s\"", request->method,
+								  http_url_redact(request->url), records->missing)
+						 : errmsg("the answer to %s %s has no array where its records should be",
+								  request->method, http_url_redact(request->url)),
+					 errdetail("Status %d after %d attempt(s); the answer begins: %s",
 							   response->status, *attempts, answer_excerpt(e->from, response)),
-					 errhint("Check the records path of the task: an answer without it is not an "
-							 "empty page.")));
+					 errhint("An answer without records is not an empty page. Check the records "
+							 "path of the task; $ takes a whole object as one record.")));
 		if (records->problem == NULL)
 			return response;
 		if (broken >= MAX_BROKEN_PAGES)

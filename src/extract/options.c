@@ -135,8 +135,10 @@ source_option_number(const source_option *option, const char *value)
 	switch (option->type)
 	{
 		case OPTION_COUNT:
-			if (!parse_int(value, &number, 0, NULL) || number < 1 || number > 1000)
-				raise_invalid(option->name, "It is a whole number from 1 to 1000.");
+			if (!parse_int(value, &number, 0, NULL) || number > 1000 ||
+				number < (strcmp(option->name, "max_redirects") == 0 ? 0 : 1))
+				raise_invalid(option->name,
+							  "It is a whole number up to 1000, at least 1 but for max_redirects.");
 			return number;
 		case OPTION_SIZE:
 			if (!parse_int(value, &number, GUC_UNIT_KB, NULL) || number < 1 || number > 1048576)
@@ -161,6 +163,10 @@ check_value(const source_option *option, const char *value)
 				if (*c == '\r' || *c == '\n')
 					raise_invalid(option->name, "It must not contain line breaks.");
 			}
+			if (value[0] == '\0')
+				raise_invalid(option->name, "It must not be empty.");
+			if (strcmp(option->name, "username") == 0 && strchr(value, ':') != NULL)
+				raise_invalid(option->name, "A user name of basic authentication has no colon.");
 			break;
 		case OPTION_URL:
 			if (pg_strncasecmp(value, "http://", 7) != 0 &&
@@ -169,6 +175,9 @@ check_value(const source_option *option, const char *value)
 			if (!http_url_same_origin(value, value))
 				raise_invalid(option->name,
 							  "It is a well-formed URL, such as https://api.example.com.");
+			if (strpbrk(value, "?#") != NULL)
+				raise_invalid(option->name,
+							  "It has no query and no fragment: those belong to the task.");
 			if (strchr(value, '@') != NULL)
 				raise_invalid(option->name,
 							  "Credentials belong to the user mapping, not into a URL.");

@@ -4,8 +4,8 @@
  *	  JSON paths of the two simple kinds that declarations use: where the records of a
  *	  page are ($.data[*]), and where in a record a value is ($.user.id).
  *
- * Both are a subset of SQL/JSON path in lax mode.  Filters and methods are left out on
- * purpose: records are found in the page's bytes, before anything is parsed.
+ * Both are a subset of SQL/JSON path.  Filters and methods are left out on purpose: records
+ * are found in the page's bytes, before anything is parsed.
  *
  *-------------------------------------------------------------------------
  */

@@ -226,7 +226,10 @@ split_member(splitter *s, List *path, int step)
 	}
 }
 
-/* The value at the cursor, by the path from a step on; as SQL/JSON's lax mode has it. */
+/*
+ * The value at the cursor, by the path from a step on.  Stricter than SQL/JSON's lax mode:
+ * [*] wants an array, so that an object with an error message is not taken for a record.
+ */
 static bool
 split_value(splitter *s, List *path, int step)
 {
@@ -244,8 +247,9 @@ split_value(splitter *s, List *path, int step)
 		if (*s->at == '[')
 			return split_elements(s, path, step + 1);
 		if (s->end - s->at >= 4 && memcmp(s->at, "null", 4) == 0)
-			return skip_value(s); /* no list is an empty list */
-		return split_value(s, path, step + 1);
+			return skip_value(s);		 /* no list is an empty list */
+		s->result->missing_array = true; /* an error in the shape of an object, most likely */
+		return skip_value(s);
 	}
 	if (*s->at == '{')
 		return split_member(s, path, step);

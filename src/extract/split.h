@@ -25,6 +25,7 @@ typedef struct split_result
 	const char *problem; /* NULL: the page is whole */
 	size_t problem_offset;
 	const char *missing; /* a member of the path that was not there; NULL: all were */
+	bool missing_array;	 /* where [*] wants an array there was something else */
 } split_result;
 
 extern void split_records(const char *body, size_t length, List *path, split_result *result);

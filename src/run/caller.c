@@ -22,6 +22,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/snapmgr.h"
@@ -86,6 +87,7 @@ read_status(int64 request_id)
 	request_status status = {0};
 	char *text;
 
+	pgstat_clear_backend_activity_snapshot(); /* it is kept for the whole transaction */
 	SPI_connect();
 	query_now("SELECT active, activity, coordinator_pid, blocked_by_caller "
 			  "FROM etl._request_status($1)",
@@ -231,7 +233,7 @@ wait_for_request(int64 request_id)
 		if (status.coordinator_pid == 0 && unled)
 			start_coordinator(NULL, DSM_HANDLE_INVALID); /* it was terminated: go on */
 		unled = status.coordinator_pid == 0;
-		if (status.activity != NULL &&
+		if (status.activity != NULL && status.activity[0] != '\0' &&
 			TimestampDifferenceExceeds(last_notice, now, NOTICE_INTERVAL_MS) &&
 			(last_activity == NULL || strcmp(last_activity, status.activity) != 0))
 		{

@@ -135,6 +135,15 @@ submit(run_request *request)
 	wake_process(request->caller_pid);
 }
 
+/* Ends what a coordinator that is gone has left behind. */
+static void
+repair(void)
+{
+	sql_begin();
+	sql_call("SELECT etl._repair()", 0, NULL, NULL, NULL);
+	sql_commit();
+}
+
 /* The pid of who holds the coordinator's lock; 0 when nobody does. */
 static int
 other_coordinator(void)
@@ -378,6 +387,7 @@ void
 etl_coordinator_main(Datum argument)
 {
 	launch_parameters parameters;
+	bool leads;
 
 	memcpy(&parameters, MyBgworkerEntry->bgw_extra, sizeof(parameters));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -392,6 +402,13 @@ etl_coordinator_main(Datum argument)
 	SetConfigOption("application_name", "etl coordinator", PGC_USERSET, PGC_S_SESSION);
 	wake_context = AllocSetContextCreate(TopMemoryContext, "etl wake", ALLOCSET_DEFAULT_SIZES);
 
+	/*
+	 * With the lock, clean up first: what a crash has left active would pass for an
+	 * interval that is already running.
+	 */
+	leads = etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+	if (leads)
+		repair();
 	if (parameters.request != DSM_HANDLE_INVALID)
 	{
 		dsm_segment *segment = dsm_attach(parameters.request);
@@ -401,7 +418,7 @@ etl_coordinator_main(Datum argument)
 		submit((run_request *) dsm_segment_address(segment));
 		dsm_detach(segment);
 	}
-	if (!etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+	if (!leads && !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
 	{
 		wake_process(other_coordinator());
 		proc_exit(0);

@@ -91,9 +91,16 @@ reclaim(int64 task_run_id)
 
 	PG_TRY();
 	{
-		sql_begin();
-		sql_call("SELECT etl._reclaim_after($1)", 1, types, values, NULL);
-		sql_commit();
+		bool more;
+
+		do
+		{
+			sql_begin();
+			sql_call("SELECT etl._reclaim_after($1)", 1, types, values, NULL);
+			more = DatumGetBool(sql_datum(0, 1));
+			sql_commit();
+			CHECK_FOR_INTERRUPTS();
+		} while (more);
 	}
 	PG_CATCH();
 	{

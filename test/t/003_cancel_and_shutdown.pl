@@ -67,7 +67,7 @@ sub run_ended
 # --------------------------------------------------------------- while a worker waits
 
 my ($caller, $run) = hanging_run();
-my ($worker) = activity_pids($node, 'etl worker');
+my $worker = busy_worker($node, $run);
 is(value($node, "SELECT backend_xmin IS NULL, backend_xid IS NULL, xact_start IS NULL
 	FROM pg_stat_activity WHERE pid = $worker"), 't|t|t', 'the waiting worker has no snapshot and no transaction');
 is(value($node, "SELECT count(*) FROM pg_locks WHERE pid = $worker AND locktype NOT IN ('advisory')"), 0,
@@ -134,7 +134,7 @@ $caller->kill_client;
 run_ended($run, 'cancelled', 'a client that vanishes from CALL');
 
 ($caller, $run) = hanging_run();
-($worker) = activity_pids($node, 'etl worker');
+$worker = busy_worker($node, $run);
 value($node, "SELECT pg_terminate_backend($worker)");
 $result = $caller->wait($SOON);
 is($result && $result->{state}, '57P02', 'terminating the worker: the caller gets 57P02');

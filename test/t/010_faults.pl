@@ -264,15 +264,12 @@ is($first->{state} eq '00000' ? 0 : 1, $failing > 0 ? 1 : 0, 'etl_run fails when
 like($first->{err}, qr/ERROR:  P0001: \d+ of \d+ runs failed\nDETAIL:  run \d+ of pipeline "c\d+_/,
 	'its error names the runs') if $failing > 1;
 
-my $rows_of = sub {
-	my ($name) = @_;
-	return "SELECT payload FROM raw.vr_$name";
-};
-my $latest = {
-	map { my @f = split /\x1f/, $_, -1; ($f[0] => { run_id => $f[1], state => $f[2], error => join("\n", grep { length } @f[3 .. 5]), hint => $f[6], task => $f[7] }) }
-	  split /\x1e\n?/,
-	value($node, "SELECT pipeline || E'\\x1f' || concat_ws(E'\\x1f', run_id, state, coalesce(error_code, ''), coalesce(error_message, ''), coalesce(error_detail, ''),"
-		. " coalesce(error_hint, ''), coalesce(error_task, '')) || E'\\x1e' FROM etl.runs") };
+# The runs by pipeline.
+my $latest = JSON::PP->new->decode(value($node, <<SQL));
+SELECT json_object_agg(pipeline, json_build_object('state', state, 'hint', coalesce(error_hint, ''), 'task', coalesce(error_task, ''),
+	'error', concat_ws(E'\\n', error_code, error_message, error_detail)))
+FROM etl.runs
+SQL
 
 sub figures
 {
@@ -370,10 +367,10 @@ SKIP:
 		'of a key that comes twice the last value counts, as in PostgreSQL');
 	is(value($node, "SELECT length(payload ->> 'value') FROM raw.vr_" . named('long_string') . " WHERE payload ->> 'id' = '16'"), 3 << 20,
 		'a long string is kept whole');
-	is(value($node, "SELECT count(*) FROM raw.vr_" . named('many_fields') . ", jsonb_object_keys(payload) WHERE payload ->> 'id' = '16'"), 5003,
+	is(value($node, "SELECT count(*) FROM raw.vr_" . named('many_fields') . ", jsonb_object_keys(payload) k WHERE payload ->> 'id' = '16'"), 5003,
 		'all fields are kept');
 	is(value($node, "SELECT payload ->> 'Robert''); drop table students;--' FROM raw.vr_" . named('hostile_names') . " WHERE payload ->> 'id' = '16'"),
-		q(Robert'); drop table students;--), 'hostile names are kept as they are');
+		q{Robert'); drop table students;--}, 'hostile names are kept as they are');
 
 	# credentials stay where they belong
 	my $other = $api->control('GET', 'other_host');

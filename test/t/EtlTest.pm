@@ -22,7 +22,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(make_node session run_sql value wait_until within declare_pages active_runs
-  activity_pids is_failure kill_postmaster now);
+  activity_pids busy_worker is_failure kill_postmaster now);
 
 # How often a condition is looked at, seconds.
 my $POLL = 0.02;
@@ -188,6 +188,14 @@ sub activity_pids
 
 	return split /\n/,
 	  value($node, "SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' AND datname = '$database'");
+}
+
+# The worker that works on a run; others may linger, waiting for work.
+sub busy_worker
+{
+	my ($node, $run, %options) = @_;
+
+	return value($node, "SELECT worker_pid FROM etl.progress WHERE run_id = $run AND worker_pid IS NOT NULL", %options);
 }
 
 # SQL that declares a pipeline over the API's generic paged route.  Options: api, name

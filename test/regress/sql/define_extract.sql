@@ -177,7 +177,7 @@ SELECT cardinality(depends_on) FROM etl.tasks WHERE task = 'de_raw.later';
 SELECT task, target FROM etl.tasks WHERE pipeline = 'de' ORDER BY task COLLATE "C";
 SELECT n.nspname, c.relname, octet_length(c.relname::text) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname ~ '^De ' OR n.nspname = 'de_raw' AND c.relname ~ '(nnn|ä|select|folded)') AND c.relkind IN ('r', 'p', 'v')
-  AND c.relname !~ '_shared$' ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
+  AND NOT c.relispartition ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
 -- each table has a shared partition of its own
 SELECT count(*), count(DISTINCT i.inhparent) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'p' AND (n.nspname ~ '^De ' OR n.nspname = 'de_raw');
