@@ -84,7 +84,8 @@ BEGIN
 		n := etl._parse_name(arguments ->> 'to');
 		RETURN format('SELECT t.* FROM %s t WHERE %s AND NOT EXISTS (SELECT FROM %I.%I r WHERE %s)', relation,
 			(SELECT string_agg(format('t.%s IS NOT NULL', c), ' AND ') FROM unnest(columns) c), n.schema_name, n.relation_name,
-			(SELECT string_agg(format('r.%s = t.%s', r, c), ' AND ') FROM unnest(to_columns, columns) u(r, c)));
+			(SELECT string_agg(format('r.%s %s t.%s', r, coalesce(etl._equality_operator((SELECT a.atttypid FROM pg_attribute a
+				WHERE a.attrelid = etl._relation(n.schema_name, n.relation_name) AND quote_ident(a.attname) = r)), '='), c), ' AND ') FROM unnest(to_columns, columns) u(r, c)));
 	ELSE
 		RETURN NULL;
 	END CASE;
@@ -103,9 +104,9 @@ DECLARE
 BEGIN
 	sample := '[]';
 	IF query IS NOT NULL THEN
-		EXECUTE format('SELECT count(*), coalesce(jsonb_agg(to_jsonb(f)) FILTER (WHERE n <= 5), ''[]'') FROM (SELECT q.*, row_number() OVER () AS n FROM (%s) q) f', query)
+		EXECUTE format('SELECT count(*), coalesce(jsonb_agg(f.failing) FILTER (WHERE f.ordinal <= 5), ''[]'')
+			FROM (SELECT to_jsonb(q) AS failing, row_number() OVER () AS ordinal FROM (%s) q) f', query)
 		INTO failing_rows, sample;
-		sample := coalesce((SELECT jsonb_agg(e - 'n') FROM jsonb_array_elements(sample) e), '[]');
 		passed := failing_rows = 0;
 		figure := failing_rows::text;
 		threshold := '0 failing rows';

@@ -1,14 +1,16 @@
 -- Declaring, altering and dropping pipelines.
 
-CREATE FUNCTION etl._save_pipeline(pipeline text, description text, schedule text, timezone text, retries integer,
+CREATE FUNCTION etl._save_pipeline_as_owner(pipeline text, description text, schedule text, timezone text, retries integer,
 	retry_delay interval, options jsonb, replace boolean) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	existing etl.pipeline;
 BEGIN
+	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
+	PERFORM etl._check_may_own();
 	PERFORM etl._claim_instance();
-	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline.pipeline;
+	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline_as_owner.pipeline;
 	IF NOT FOUND THEN
 		INSERT INTO etl.pipeline (pipeline, owner, description, schedule, timezone, retries, retry_delay, options)
 		VALUES (pipeline, etl._acting_role(), description, schedule, timezone, retries, retry_delay, options);
@@ -20,12 +22,16 @@ BEGIN
 			USING ERRCODE = 'duplicate_object',
 				  HINT = 'Use replace => true to declare it anew, or etl.alter_pipeline to change a setting.';
 	END IF;
-	UPDATE etl.pipeline p SET description = _save_pipeline.description, schedule = _save_pipeline.schedule,
-		timezone = _save_pipeline.timezone, retries = _save_pipeline.retries, retry_delay = _save_pipeline.retry_delay,
-		options = _save_pipeline.options, template = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
-	WHERE p.pipeline = _save_pipeline.pipeline;
+	UPDATE etl.pipeline p SET description = _save_pipeline_as_owner.description, schedule = _save_pipeline_as_owner.schedule,
+		timezone = _save_pipeline_as_owner.timezone, retries = _save_pipeline_as_owner.retries, retry_delay = _save_pipeline_as_owner.retry_delay,
+		options = _save_pipeline_as_owner.options, template = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
+	WHERE p.pipeline = _save_pipeline_as_owner.pipeline;
 END
 $$;
+CREATE FUNCTION etl._save_pipeline(pipeline text, description text, schedule text, timezone text, retries integer,
+	retry_delay interval, options jsonb, replace boolean) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._save_pipeline_as_owner(text, text, text, text, integer, interval, jsonb, boolean) IS 'does what etl._save_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._save_pipeline(text, text, text, text, integer, interval, jsonb, boolean) IS 'writes a pipeline''s declaration for the acting role';
 
 CREATE FUNCTION etl._check_pipeline_settings(pipeline text, schedule text, timezone text, retries integer, retry_delay interval, options jsonb)
@@ -91,8 +97,6 @@ CREATE FUNCTION etl.create_pipeline(pipeline text, schedule text DEFAULT NULL, t
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
-	PERFORM etl._check_may_own();
 	PERFORM etl._save_pipeline(pipeline, description, schedule, timezone, retries, retry_delay, options, replace);
 	PERFORM etl._notice_schedule(pipeline, schedule);
 END
@@ -102,10 +106,10 @@ COMMENT ON FUNCTION etl.create_pipeline(text, text, text, integer, interval, tex
 
 -- Which arguments were given is told by NULL: nothing here can sensibly be set to NULL
 -- but the schedule, for which 'none' does it.
-CREATE FUNCTION etl.alter_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT NULL,
-	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, description text DEFAULT NULL,
-	options jsonb DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._alter_pipeline_as_owner(pipeline text, schedule text, timezone text,
+	retries integer, retry_delay interval, description text,
+	options jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p etl.pipeline := etl._own_pipeline(pipeline);
@@ -123,27 +127,35 @@ BEGIN
 	PERFORM etl._notice_schedule(p.pipeline, nullif(schedule, 'none'));
 END
 $$;
+CREATE FUNCTION etl.alter_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT NULL,
+	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, description text DEFAULT NULL,
+	options jsonb DEFAULT NULL) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._alter_pipeline_as_owner(text, text, text, integer, interval, text, jsonb) IS 'does what etl.alter_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb) IS
 	'changes settings of a pipeline; what is not given stays; schedule => ''none'' removes the schedule';
 
-CREATE FUNCTION etl._forget_pipeline(pipeline text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._forget_pipeline_as_owner(pipeline text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	active bigint;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
-	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _forget_pipeline.pipeline AND r.state IN ('queued', 'running')
+	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _forget_pipeline_as_owner.pipeline AND r.state IN ('queued', 'running')
 		AND etl._lock_holder('coordinator', 0) IS NOT NULL LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'pipeline "%" is running', pipeline
 			USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active.', active),
 				  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
 	END IF;
-	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline.pipeline;
-	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline.pipeline;
+	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline_as_owner.pipeline;
+	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
 END
 $$;
+CREATE FUNCTION etl._forget_pipeline(pipeline text) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._forget_pipeline_as_owner(text) IS 'does what etl._forget_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._forget_pipeline(text) IS 'deletes a pipeline''s declarations for the acting role';
 
 CREATE FUNCTION etl.drop_pipeline(pipeline text, drop_data boolean DEFAULT false) RETURNS void

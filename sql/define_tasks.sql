@@ -1,16 +1,16 @@
 -- Declaring tasks.  Everything is checked here, so that a run fails for what the source
 -- or the data do, not for what was written down.
 
-CREATE FUNCTION etl._save_task(pipeline text, task text, kind text, target_schema name, target_name name,
+CREATE FUNCTION etl._save_task_as_owner(pipeline text, task text, kind text, target_schema name, target_name name,
 	definition jsonb, depends_on text[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p etl.pipeline := etl._own_pipeline(pipeline);
 	existing_kind text;
 BEGIN
 	SELECT t.kind INTO existing_kind FROM etl.task t
-	WHERE t.pipeline = p.pipeline AND t.task = _save_task.task AND t.generation = p.generation;
+	WHERE t.pipeline = p.pipeline AND t.task = _save_task_as_owner.task AND t.generation = p.generation;
 	IF existing_kind <> kind THEN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
 			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task, and a check is not named like one.';
@@ -27,6 +27,10 @@ BEGIN
 	PERFORM etl._task_order(p.pipeline);
 END
 $$;
+CREATE FUNCTION etl._save_task(pipeline text, task text, kind text, target_schema name, target_name name,
+	definition jsonb, depends_on text[]) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._save_task_as_owner(text, text, text, name, name, jsonb, text[]) IS 'does what etl._save_task does, with the rights of the extension';
 COMMENT ON FUNCTION etl._save_task(text, text, text, name, name, jsonb, text[]) IS 'writes a task''s declaration for the acting role and refuses circles';
 
 CREATE FUNCTION etl._check_pagination(pagination jsonb) RETURNS jsonb
@@ -334,6 +338,7 @@ DECLARE
 	source_name record;
 	source_relation regclass;
 	touched text[];
+	problem text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	IF mode IS NULL OR mode NOT IN ('full', 'incremental', 'partition') THEN
@@ -370,8 +375,16 @@ BEGIN
 	PERFORM etl._check_columns(source_relation, key, 'key');
 	PERFORM etl._check_columns(source_relation, ARRAY[version], 'version') WHERE version IS NOT NULL;
 	PERFORM etl._check_columns(source_relation, ARRAY[partition_by], 'partition_by') WHERE partition_by IS NOT NULL;
-	PERFORM etl._create_target(n.schema_name, n.relation_name, source_relation, key);
+	-- the key of a partitioned load tells the rows of one interval apart
+	PERFORM etl._create_target(n.schema_name, n.relation_name, source_relation,
+		CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END);
 	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), touched, 'touch');
+	SELECT attname INTO problem FROM pg_attribute
+	WHERE attrelid = etl._relation(n.schema_name, n.relation_name) AND attname = ANY (key) AND etl._equality_operator(atttypid) IS NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" cannot be part of a key', problem
+			USING ERRCODE = 'datatype_mismatch', HINT = 'Its type has no equality; choose another column, or cast it in the view.';
+	END IF;
 	IF mode = 'partition' AND NOT EXISTS (
 		SELECT FROM pg_attribute WHERE attrelid = etl._relation(n.schema_name, n.relation_name) AND attname = partition_by
 		  AND atttypid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype))
@@ -414,8 +427,14 @@ BEGIN
 	END IF;
 	PERFORM etl._check_option_names('options of etl.add_check', options, '{}');
 	PERFORM etl._check_arguments(relation, check_type, arguments);
-	name := coalesce(name, format('%s_%s%s', n.relation_name, check_type,
-		coalesce('_' || (SELECT string_agg(c, '_' ORDER BY o) FROM jsonb_array_elements_text(arguments -> 'columns') WITH ORDINALITY e(c, o)), '')));
+	-- the default name tells apart what one can sensibly check twice
+	name := coalesce(name, concat_ws('_', n.schema_name, n.relation_name, check_type,
+		(SELECT string_agg(c, '_' ORDER BY o) FROM jsonb_array_elements_text(arguments -> 'columns') WITH ORDINALITY e(c, o)),
+		replace(arguments ->> 'to', '.', '_')));
+	IF name = 'publish' THEN
+		RAISE EXCEPTION 'a check cannot be named "publish"'
+			USING ERRCODE = 'reserved_name', HINT = 'That is the name of the step in which a run becomes visible; choose another.';
+	END IF;
 	PERFORM etl._save_task(pipeline, name, 'check', n.schema_name, n.relation_name,
 		jsonb_build_object('check_type', check_type, 'arguments', arguments, 'severity', severity, 'options', options), '{}');
 END

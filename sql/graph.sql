@@ -39,19 +39,20 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._reads_interval(regclass) IS 'whether a view asks for the run''s data interval, and so gives that interval''s rows only';
 
-CREATE FUNCTION etl._tasks(pipeline text) RETURNS SETOF etl.task
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE VIEW etl._declared_tasks WITH (security_barrier) AS
 	SELECT x.* FROM etl.task x JOIN etl.pipeline p USING (pipeline)
-	WHERE x.pipeline = _tasks.pipeline AND x.generation = p.generation
-	  AND etl._is_member(p.owner, etl._acting_role())
-$$;
-COMMENT ON FUNCTION etl._tasks(text) IS 'the tasks of a pipeline of the acting role, as last declared';
+	WHERE x.generation = p.generation AND etl._may_see(p.owner);
+COMMENT ON VIEW etl._declared_tasks IS 'tasks as last declared, of pipelines whose owner''s rights one has';
+
+CREATE FUNCTION etl._tasks(pipeline text) RETURNS SETOF etl.task
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT x.* FROM etl._declared_tasks x WHERE x.pipeline = _tasks.pipeline $$;
+COMMENT ON FUNCTION etl._tasks(text) IS 'the tasks of a pipeline, as last declared';
 
 -- Which tasks each task of a pipeline waits for.
 CREATE FUNCTION etl._task_dependencies(pipeline text)
 RETURNS TABLE (task text, needs text, because text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH t AS (SELECT * FROM etl._tasks(pipeline))
 	-- a load reads what other tasks fill
@@ -84,7 +85,7 @@ COMMENT ON FUNCTION etl._task_dependencies(text) IS 'for each task of a pipeline
 
 CREATE FUNCTION etl._task_order(pipeline text)
 RETURNS TABLE (task text, kind text, ordinal integer, depends_on text[])
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	done text[] := '{}';

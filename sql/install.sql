@@ -103,14 +103,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format(E'-- made by etl.template_sql(%L)\n', template) || etl._template_sql(template, options, coalesce(pipeline, template), false) $$;
 COMMENT ON FUNCTION etl.template_sql(text, jsonb, text) IS 'a template as the SQL file of its pipeline, to be kept under version control';
 
-CREATE FUNCTION etl._set_template(pipeline text, template text, options jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._set_template_as_owner(pipeline text, template text, options jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
-	UPDATE etl.pipeline p SET template = _set_template.template WHERE p.pipeline = _set_template.pipeline;
+	UPDATE etl.pipeline p SET template = _set_template_as_owner.template WHERE p.pipeline = _set_template_as_owner.pipeline;
 END
 $$;
+CREATE FUNCTION etl._set_template(pipeline text, template text, options jsonb) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._set_template_as_owner(text, text, jsonb) IS 'does what etl._set_template does, with the rights of the extension';
 COMMENT ON FUNCTION etl._set_template(text, text, jsonb) IS 'remembers which template a pipeline was made from';
 
 CREATE FUNCTION etl.install(template text, options jsonb DEFAULT '{}', pipeline text DEFAULT NULL) RETURNS text

@@ -5,13 +5,13 @@ CREATE TYPE etl._load_counts AS (inserted bigint, updated bigint, deleted bigint
 
 -- Makes the rows of target in a scope equal to those of a relation with the same key.
 -- wanted: a relation with the source's columns; scope: a condition on alias t, the rows
--- of the target it may delete; remove: whether it may delete at all.
+-- of the target it is about, no others are touched; remove: whether it may delete.
 CREATE FUNCTION etl._apply_difference(target regclass, wanted text, key text[], touch text[], scope text, remove boolean)
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);
-	key_match text := (SELECT string_agg(format('t.%1$I = s.%1$I', k), ' AND ') FROM unnest(key) k);
+	key_match text := etl._key_match('t', 's', target, key) || format(' AND (%s)', scope);
 	key_order text := (SELECT string_agg(format('s.%I', k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	columns text;
 	selected text;
@@ -27,7 +27,7 @@ BEGIN
 	FROM pg_attribute a WHERE a.attrelid = wanted::regclass AND a.attnum > 0 AND NOT a.attisdropped
 	  AND a.attname NOT IN ('observed_pipeline', 'observed_interval');
 	IF remove THEN
-		EXECUTE format('DELETE FROM %s t WHERE (%s) AND NOT EXISTS (SELECT FROM %s s WHERE %s)', target, scope, wanted, key_match);
+		EXECUTE format('DELETE FROM %s t WHERE (%s) AND NOT EXISTS (SELECT FROM %s s WHERE %s)', target, scope, wanted, etl._key_match('t', 's', target, key));
 		GET DIAGNOSTICS counts.deleted = ROW_COUNT;
 	END IF;
 	IF assignments IS NOT NULL THEN
@@ -142,7 +142,7 @@ DECLARE
 	counts etl._load_counts;
 	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	o_key_list text := (SELECT string_agg('o.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
-	o_matches_s text := (SELECT string_agg(format('o.%1$I = s.%1$I', k), ' AND ') FROM unnest(key) k);
+	o_matches_s text := etl._key_match('o', 's', target, key);
 	columns text;
 	selected text;
 	assignments text;
@@ -174,13 +174,13 @@ BEGIN
 	ANALYZE pg_temp.etl_affected;
 	-- the version decides; without one, or when it is the same, the later interval does
 	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
-		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o USING (%4$s)
+		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o ON %4$s
 		ORDER BY %1$s%5$s, s.observed_interval DESC, s.observed_pipeline',
 		(SELECT string_agg('s.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)),
-		selected, observations, key_list, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
+		selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
 	ANALYZE pg_temp.etl_winner;
 	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
-		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', (SELECT string_agg(format('o.%1$I = t.%1$I', k), ' AND ') FROM unnest(key) k)), true);
+		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
 	SELECT count(*) INTO source_rows FROM pg_temp.etl_source;
 	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);
 	RETURN counts;

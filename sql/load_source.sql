@@ -1,16 +1,27 @@
 -- The rows a load works from: its view, evaluated once, in the types of the target.
 
-CREATE FUNCTION etl._same(a text, b text, column_name text, column_type regtype) RETURNS text
+CREATE FUNCTION etl._equality_operator(type oid) RETURNS text
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'etl_equality_operator';
+COMMENT ON FUNCTION etl._equality_operator(oid) IS 'the equality of a type as OPERATOR(schema.=), NULL when it has none';
+
+CREATE FUNCTION etl._same(a text, b text, column_name text, column_type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	-- types without equality (json, xml, point …) are compared as text
-	SELECT CASE WHEN EXISTS (SELECT FROM pg_operator o WHERE o.oprname = '=' AND o.oprleft = base.type AND o.oprright = base.type AND o.oprcanmerge)
-					 OR EXISTS (SELECT FROM pg_type t WHERE t.oid = base.type AND (t.typcategory IN ('A', 'E', 'R', 'S') OR t.typtype = 'm'))
-				THEN format('%1$s.%3$I IS NOT DISTINCT FROM %2$s.%3$I', a, b, column_name)
-				ELSE format('%1$s.%3$I::text IS NOT DISTINCT FROM %2$s.%3$I::text', a, b, column_name) END
-	FROM (SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END AS type FROM pg_type t WHERE t.oid = column_type) base
+	SELECT CASE WHEN o.equals IS NULL THEN format('%1$s.%3$I::text IS NOT DISTINCT FROM %2$s.%3$I::text', a, b, column_name)
+				ELSE format('coalesce(%1$s.%3$I %4$s %2$s.%3$I, %1$s.%3$I IS NULL AND %2$s.%3$I IS NULL)', a, b, column_name, o.equals) END
+	FROM (SELECT etl._equality_operator(column_type) AS equals) o
 $$;
-COMMENT ON FUNCTION etl._same(text, text, text, regtype) IS 'a null-safe SQL condition that a column of two aliases holds the same value';
+COMMENT ON FUNCTION etl._same(text, text, text, oid) IS 'a null-safe SQL condition that a column of two aliases holds the same value';
+
+CREATE FUNCTION etl._key_match(a text, b text, relation regclass, key text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT string_agg(format('%1$s.%3$I %4$s %2$s.%3$I', a, b, k.name, etl._equality_operator(t.atttypid)), ' AND ' ORDER BY k.n)
+	FROM unnest(key) WITH ORDINALITY k(name, n)
+	JOIN pg_attribute t ON t.attrelid = relation AND t.attname = k.name
+$$;
+COMMENT ON FUNCTION etl._key_match(text, text, regclass, text[]) IS 'an SQL condition that two aliases have the same key, whatever the search_path';
 
 CREATE FUNCTION etl._materialize_source(source regclass, target regclass) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

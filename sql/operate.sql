@@ -4,8 +4,8 @@ CREATE FUNCTION etl._wake_coordinator_on_commit() RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_coordinator_on_commit';
 COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'wakes the coordinator of this database when the transaction commits';
 
-CREATE FUNCTION etl.cancel(run bigint, reason text DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._cancel_as_owner(run bigint, reason text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	r etl.run;
@@ -30,25 +30,31 @@ BEGIN
 	RETURN 'cancelling';
 END
 $$;
+CREATE FUNCTION etl.cancel(run bigint, reason text DEFAULT NULL) RETURNS text
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._cancel_as_owner(bigint, text) IS 'does what etl.cancel does, with the rights of the extension';
 COMMENT ON FUNCTION etl.cancel(bigint, text) IS 'cancels a queued or running run; takes effect when this transaction commits';
 
-CREATE FUNCTION etl.pause(pipeline text DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._pause_as_owner(pipeline text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	changed bigint;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline) WHERE pipeline IS NOT NULL;
 	UPDATE etl.pipeline p SET paused = true
-	WHERE (pause.pipeline IS NULL OR p.pipeline = pause.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND NOT p.paused;
+	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND NOT p.paused;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
 $$;
+CREATE FUNCTION etl.pause(pipeline text DEFAULT NULL) RETURNS bigint
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._pause_as_owner(text) IS 'does what etl.pause does, with the rights of the extension';
 COMMENT ON FUNCTION etl.pause(text) IS 'pauses a pipeline, or all of yours: nothing runs it until etl.resume; a run under way ends normally';
 
-CREATE FUNCTION etl.resume(pipeline text DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._resume_as_owner(pipeline text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	changed bigint;
@@ -72,9 +78,12 @@ BEGIN
 		END IF;
 	END LOOP;
 	UPDATE etl.pipeline p SET paused = false
-	WHERE (resume.pipeline IS NULL OR p.pipeline = resume.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND p.paused;
+	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND p.paused;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
 $$;
+CREATE FUNCTION etl.resume(pipeline text DEFAULT NULL) RETURNS bigint
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._resume_as_owner(text) IS 'does what etl.resume does, with the rights of the extension';
 COMMENT ON FUNCTION etl.resume(text) IS 'resumes a paused pipeline, or all of yours; in a restored or cloned database, lets pipelines run here';

@@ -132,13 +132,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._reclaimable_loads(name, name) IS 'loads whose rows nobody needs, and whether no snapshot can still see them';
 
-CREATE FUNCTION etl._mark_reclaimed(load_id bigint) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._mark_reclaimed_as_owner(load_id bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	UPDATE etl.load l SET reclaimed_at = clock_timestamp()
-	WHERE l.load_id = _mark_reclaimed.load_id AND l.state IN ('superseded', 'abandoned')
+	WHERE l.load_id = _mark_reclaimed_as_owner.load_id AND l.state IN ('superseded', 'abandoned')
 	  AND EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline AND etl._is_member(p.owner, etl._acting_role()))
 $$;
+CREATE FUNCTION etl._mark_reclaimed(load_id bigint) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._mark_reclaimed_as_owner(bigint) IS 'does what etl._mark_reclaimed does, with the rights of the extension';
 COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a superseded load are gone';
 
 -- One load a call and a transaction: DROP keeps readers out until it commits.  A DELETE is

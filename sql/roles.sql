@@ -2,7 +2,7 @@
 
 CREATE FUNCTION etl._acting_role() RETURNS name
 LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'etl_acting_role';
-COMMENT ON FUNCTION etl._acting_role() IS 'the role of the session (SET ROLE counts), also inside SECURITY DEFINER functions';
+COMMENT ON FUNCTION etl._acting_role() IS 'the role that called, also inside functions that run with the extension''s rights';
 
 CREATE FUNCTION etl._is_member(role_name name, member name) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -19,13 +19,13 @@ AS $$ SELECT etl._is_member(owner, current_user) $$;
 COMMENT ON FUNCTION etl._may_see(name) IS 'row filter of the views: the owner''s role and its members';
 
 -- Raises unless the acting role may change the pipeline; returns the pipeline.
-CREATE FUNCTION etl._own_pipeline(pipeline text) RETURNS etl.pipeline
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._own_pipeline_as_owner(pipeline text) RETURNS etl.pipeline
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	found_pipeline etl.pipeline;
 BEGIN
-	SELECT * INTO found_pipeline FROM etl.pipeline p WHERE p.pipeline = _own_pipeline.pipeline;
+	SELECT * INTO found_pipeline FROM etl.pipeline p WHERE p.pipeline = _own_pipeline_as_owner.pipeline;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'pipeline "%" does not exist', pipeline
 			USING ERRCODE = 'undefined_object',
@@ -43,16 +43,22 @@ BEGIN
 	RETURN found_pipeline;
 END
 $$;
+CREATE FUNCTION etl._own_pipeline(pipeline text) RETURNS etl.pipeline
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._own_pipeline_as_owner(text) IS 'does what etl._own_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._own_pipeline(text) IS 'the pipeline, if the acting role may change it; an error otherwise';
 
-CREATE FUNCTION etl._log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._log_as_owner(level text, pipeline text, run_id bigint, task text, message text, detail jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	INSERT INTO etl.log_entry (level, pipeline, run_id, task, message, detail)
 	SELECT level, pipeline, run_id, task, message, detail
 	WHERE pipeline IS NULL OR EXISTS (
-		SELECT FROM etl.pipeline p WHERE p.pipeline = _log.pipeline AND etl._is_member(p.owner, etl._acting_role()))
+		SELECT FROM etl.pipeline p WHERE p.pipeline = _log_as_owner.pipeline AND etl._is_member(p.owner, etl._acting_role()))
 $$;
+CREATE FUNCTION etl._log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._log_as_owner(text, text, bigint, text, text, jsonb) IS 'does what etl._log does, with the rights of the extension';
 COMMENT ON FUNCTION etl._log(text, text, bigint, text, text, jsonb) IS 'adds an entry to etl.log for a pipeline of the acting role';
 
 CREATE FUNCTION etl._database_identity() RETURNS TABLE (system_identifier bigint, database_oid oid)

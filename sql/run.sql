@@ -55,7 +55,7 @@ AS $$
 		   coalesce(sum(t.fetched), 0)::bigint, coalesce(sum(t.loaded), 0)::bigint, coalesce(sum(t.quarantined), 0)::bigint,
 		   coalesce(sum(t.inserted), 0)::bigint, coalesce(sum(t.updated), 0)::bigint, coalesce(sum(t.deleted), 0)::bigint
 	FROM etl.run r LEFT JOIN etl.task_run t USING (run_id)
-	WHERE r.request_id = request AND r.requested_by = etl._acting_role()
+	WHERE r.request_id = request		-- 56 random bits: who knows it, asked for it
 	GROUP BY r.run_id ORDER BY r.pipeline, r.data_interval_start, r.run_id
 $$;
 COMMENT ON FUNCTION etl._request_results(bigint) IS 'a row a run of a request, for its caller';

@@ -20,13 +20,42 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, timestamptz) IS 'the intervals a request covers, open ones of the past included';
 
+-- The runs of one pipeline.  named: the pipeline was asked for by name, so that an interval
+-- which is running already is an error, not one failed run among others.
+CREATE FUNCTION etl._queue_runs(request bigint, caller name, caller_pid integer, p etl.pipeline, run_date date,
+	interval_start timestamptz, interval_end timestamptz, named boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	i record;
+	active bigint;
+BEGIN
+	FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
+		SELECT r.run_id INTO active FROM etl.run r
+		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
+		IF active IS NOT NULL AND named THEN
+			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
+				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
+					  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+		END IF;
+		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
+			request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
+		SELECT p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+			   p.timezone, 'manual', coalesce(refused.state, 'queued'), request, caller_pid, caller, refused.at, refused.code, refused.message, refused.hint
+		FROM (VALUES (1)) one
+		LEFT JOIN (SELECT 'failed' AS state, clock_timestamp() AS at, '55006' AS code,
+						  format('the interval is already running as run %s', active) AS message,
+						  format('Wait for it, or SELECT etl.cancel(%s).', active) AS hint) refused ON active IS NOT NULL;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean) IS 'queues the runs of one pipeline';
+
 CREATE FUNCTION etl._submit(request bigint, caller name, caller_pid integer, run_date date, pipeline text, interval_start timestamptz, interval_end timestamptz)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p etl.pipeline;
-	i record;
-	active bigint;
 BEGIN
 	IF etl._is_copy() THEN
 		RAISE EXCEPTION 'the pipelines of this database are paused: it is a copy'
@@ -54,25 +83,18 @@ BEGIN
 			RAISE EXCEPTION 'pipeline "%" is paused', p.pipeline
 				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('SELECT etl.resume(%L);', p.pipeline);
 		END IF;
-		FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
-			SELECT r.run_id INTO active FROM etl.run r
-			WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
-			IF active IS NOT NULL AND _submit.pipeline IS NOT NULL THEN
-				RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
-					USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
-						  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
-			ELSIF active IS NOT NULL THEN
-				INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
-					request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
-				VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-					p.timezone, 'manual', 'failed', request, caller_pid, caller, clock_timestamp(), '55006',
-					format('the interval is already running as run %s', active), format('Wait for it, or SELECT etl.cancel(%s).', active));
-			ELSE
-				INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, request_id, caller_pid, requested_by)
-				VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-					p.timezone, 'manual', request, caller_pid, caller);
+		BEGIN
+			PERFORM etl._queue_runs(request, caller, caller_pid, p, run_date, interval_start, interval_end, pipeline IS NOT NULL);
+		EXCEPTION WHEN OTHERS THEN
+			-- one bad pipeline does not keep the others from running
+			IF pipeline IS NOT NULL THEN
+				RAISE;
 			END IF;
-		END LOOP;
+			INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
+				request_id, caller_pid, requested_by, ended_at, error_code, error_message)
+			VALUES (p.pipeline, p.owner, run_date::timestamptz, (run_date + 1)::timestamptz, run_date, 'UTC', 'manual', 'failed',
+				request, caller_pid, caller, clock_timestamp(), SQLSTATE, SQLERRM);
+		END;
 	END LOOP;
 END
 $$;

@@ -19,8 +19,6 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
@@ -34,7 +32,6 @@ static bool callback_registered = false;
 
 PG_FUNCTION_INFO_V1(etl_wake);
 PG_FUNCTION_INFO_V1(etl_wake_coordinator_on_commit);
-PG_FUNCTION_INFO_V1(etl_acting_role);
 PG_FUNCTION_INFO_V1(etl_oldest_xmin);
 
 /*
@@ -107,19 +104,6 @@ etl_wake_coordinator_on_commit(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
-}
-
-/*
- * SQL: etl._acting_role().  The session's role, SET ROLE included, but not the owner of a
- * SECURITY DEFINER function on the way here.
- */
-Datum
-etl_acting_role(PG_FUNCTION_ARGS)
-{
-	Name result = (Name) palloc0(NAMEDATALEN);
-
-	namestrcpy(result, GetUserNameFromId(GetOuterUserId(), false));
-	PG_RETURN_NAME(result);
 }
 
 /*

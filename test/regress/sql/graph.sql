@@ -68,7 +68,7 @@ SELECT etl.add_load('gr', 'gr.second', 'full', depends_on => '{gr.dim}');
 SELECT depends_on FROM etl.tasks WHERE task = 'gr.second';
 SELECT task FROM etl._task_order('gr') ORDER BY ordinal;
 
--- materialized views, partitions and inheritance are tables that are read, filled by others
+-- a materialized view is looked through, as a view is
 CREATE MATERIALIZED VIEW gr.m AS SELECT id FROM gr.dim;
 CREATE VIEW gr.txf_from_m AS SELECT id FROM gr.m;
 SELECT etl.add_load('gr', 'gr.from_m', 'full');
