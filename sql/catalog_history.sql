@@ -94,6 +94,7 @@ CREATE SEQUENCE etl.load_id_seq;
 CREATE TABLE etl.load (
 	load_id				bigint PRIMARY KEY DEFAULT nextval('etl.load_id_seq'),
 	pipeline			text NOT NULL,
+	owner				name NOT NULL,
 	task				text NOT NULL,
 	target_schema		name NOT NULL,
 	target_name			name NOT NULL,
@@ -191,6 +192,7 @@ CREATE TABLE etl.log_entry (
 	logged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	level	  text NOT NULL CHECK (level IN ('INFO', 'WARN', 'ERROR')),
 	pipeline  text,
+	owner	  name NOT NULL,
 	run_id	  bigint,
 	task	  text,
 	message	  text NOT NULL,

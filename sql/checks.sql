@@ -18,7 +18,7 @@ $$;
 COMMENT ON FUNCTION etl._argument_columns(regclass, jsonb, text) IS 'a list of existing columns among a check''s arguments';
 
 CREATE FUNCTION etl._check_arguments(relation regclass, check_type text, arguments jsonb) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	n record;
@@ -32,7 +32,11 @@ BEGIN
 	WHEN 'relationships' THEN
 		PERFORM etl._check_option_names('arguments of check relationships', arguments, '{columns,to,to_columns}');
 		PERFORM etl._argument_columns(relation, arguments, 'columns');
-		n := etl._parse_name(coalesce(arguments ->> 'to', ''));
+		IF arguments ->> 'to' IS NULL THEN
+			RAISE EXCEPTION 'check relationships needs "to"'
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'It names the referenced table, for example {"columns": ["user_id"], "to": "analytics.dim_users"}.';
+		END IF;
+		n := etl._parse_name(arguments ->> 'to');
 		referenced := etl._relation(n.schema_name, n.relation_name);
 		IF referenced IS NULL THEN
 			RAISE EXCEPTION 'relation "%" does not exist', arguments ->> 'to'
@@ -43,6 +47,12 @@ BEGIN
 			RAISE EXCEPTION '"columns" and "to_columns" of check relationships differ in number'
 				USING ERRCODE = 'invalid_parameter_value', HINT = 'Each column refers to one column of the other table.';
 		END IF;
+		BEGIN
+			EXECUTE 'EXPLAIN ' || etl._failing_rows_query(relation, check_type, arguments);
+		EXCEPTION WHEN undefined_function THEN
+			RAISE EXCEPTION 'columns of check relationships cannot be compared: %', SQLERRM
+				USING ERRCODE = 'datatype_mismatch', HINT = 'A column and the one it refers to have the same type.';
+		END;
 	WHEN 'row_count' THEN
 		PERFORM etl._check_option_names('arguments of check row_count', arguments, '{min,max}');
 		IF NOT arguments ?| '{min,max}' THEN
@@ -55,6 +65,9 @@ BEGIN
 					USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a whole number of rows.';
 			END IF;
 		END LOOP;
+		IF (arguments ->> 'min')::bigint > (arguments ->> 'max')::bigint THEN
+			RAISE EXCEPTION '"min" of check row_count is greater than "max"' USING ERRCODE = 'invalid_parameter_value';
+		END IF;
 	ELSE
 		RAISE EXCEPTION 'unknown check type "%"', check_type
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Check types are: not_null, unique, relationships, row_count.';

@@ -1,6 +1,32 @@
 -- Declaring tasks.  Everything is checked here, so that a run fails for what the source
 -- or the data do, not for what was written down.
 
+CREATE FUNCTION etl._task_name(pipeline text, written text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- a check is named freely; raw.select and raw."select" are one table
+	IF EXISTS (SELECT FROM etl._tasks(pipeline) t WHERE t.task = written) THEN
+		RETURN written;
+	END IF;
+	RETURN (SELECT etl._full_name(n.schema_name, n.relation_name) FROM etl._parse_name(written) n);
+EXCEPTION WHEN invalid_name OR name_too_long OR reserved_name THEN
+	RETURN written;		-- whoever looks for it says that there is none
+END
+$$;
+COMMENT ON FUNCTION etl._task_name(text, text) IS 'a task as depends_on names it, spelt as the catalog does';
+
+CREATE FUNCTION etl._forget_target_state_as_owner(pipeline text, task text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+	DELETE FROM etl.target_state s USING etl._own_pipeline(pipeline) p
+	WHERE s.pipeline = p.pipeline AND s.task = _forget_target_state_as_owner.task
+$$;
+CREATE FUNCTION etl._forget_target_state(pipeline text, task text) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._forget_target_state_as_owner(text, text) IS 'does what etl._forget_target_state does, with the rights of the extension';
+COMMENT ON FUNCTION etl._forget_target_state(text, text) IS 'forgets how far a target has got: it was made anew';
+
 CREATE FUNCTION etl._save_task_as_owner(pipeline text, task text, kind text, target_schema name, target_name name,
 	definition jsonb, depends_on text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -8,6 +34,7 @@ AS $$
 DECLARE
 	p etl.pipeline := etl._own_pipeline(pipeline);
 	existing_kind text;
+	other_pipeline text;
 BEGIN
 	SELECT t.kind INTO existing_kind FROM etl.task t
 	WHERE t.pipeline = p.pipeline AND t.task = _save_task_as_owner.task AND t.generation = p.generation;
@@ -15,10 +42,24 @@ BEGIN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
 			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task, and a check is not named like one.';
 	END IF;
-	-- tasks are named as they are written: raw.select and raw."select" are one
-	depends_on := coalesce((SELECT array_agg(CASE WHEN EXISTS (SELECT FROM etl.task t WHERE t.pipeline = p.pipeline AND t.task = d) THEN d
-													ELSE (SELECT etl._full_name(n.schema_name, n.relation_name) FROM etl._parse_name(d) n) END ORDER BY o)
-							FROM unnest(depends_on) WITH ORDINALITY u(d, o)), '{}');
+	-- Workers are the owner: what another role made here, they could not write.
+	IF etl._acting_role() <> p.owner THEN
+		RAISE EXCEPTION 'only role "%" can declare tasks of pipeline "%"', p.owner, p.pipeline
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = 'Tables and views are made by who declares, and workers connect as the owner of the pipeline.',
+				  HINT = format('SET ROLE %I;', p.owner);
+	END IF;
+	SELECT t.pipeline INTO other_pipeline FROM etl.task t
+	WHERE _save_task_as_owner.kind = 'extract' AND t.kind = 'extract' AND t.pipeline <> p.pipeline
+	  AND t.target_schema = _save_task_as_owner.target_schema AND t.target_name = _save_task_as_owner.target_name LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'raw table % is filled by another pipeline', task
+			USING ERRCODE = 'duplicate_object',
+				  DETAIL = CASE WHEN etl._is_member((SELECT x.owner FROM etl.pipeline x WHERE x.pipeline = other_pipeline), etl._acting_role())
+							THEN format('It is the target of pipeline "%s".', other_pipeline) END,
+				  HINT = 'A raw table is filled by one task; choose another target.';
+	END IF;
+	depends_on := coalesce((SELECT array_agg(etl._task_name(p.pipeline, d) ORDER BY o) FROM unnest(depends_on) WITH ORDINALITY u(d, o)), '{}');
 	INSERT INTO etl.task (pipeline, task, kind, target_schema, target_name, definition, depends_on, generation)
 	VALUES (p.pipeline, task, kind, target_schema, target_name, definition, depends_on, p.generation)
 	ON CONFLICT ON CONSTRAINT task_pkey DO UPDATE
@@ -257,16 +298,18 @@ END
 $$;
 COMMENT ON FUNCTION etl._check_columns(regclass, text[], text) IS 'raises for a column the relation does not have, naming those it has';
 
-CREATE FUNCTION etl._create_target(schema_name name, relation_name name, source regclass, key text[]) RETURNS void
+CREATE FUNCTION etl._create_target(schema_name name, relation_name name, source regclass, key text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	target regclass;
 	missing text;
+	made boolean;
 BEGIN
 	PERFORM etl._ensure_schema(schema_name);
 	target := etl._relation(schema_name, relation_name);
-	IF target IS NULL THEN
+	made := target IS NULL;
+	IF made THEN
 		EXECUTE format('CREATE TABLE %I.%I AS SELECT * FROM %s WITH NO DATA', schema_name, relation_name, source);
 		target := etl._relation(schema_name, relation_name);
 		IF key IS NOT NULL THEN
@@ -280,16 +323,17 @@ BEGIN
 	FROM pg_attribute v
 	WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped
 	  AND NOT EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = target AND t.attname = v.attname AND t.attnum > 0
-					  AND NOT t.attisdropped AND t.attgenerated = '');
+					  AND NOT t.attisdropped AND t.attgenerated = '' AND t.attidentity <> 'a');
 	IF missing IS NOT NULL THEN
 		RAISE EXCEPTION 'table % lacks columns of %: %', target, source, missing
-			USING ERRCODE = 'undefined_column', HINT = 'Add them to the table, or take them out of the view.';
+			USING ERRCODE = 'undefined_column', HINT = 'Add them to the table, or take them out of the view; generated columns cannot be loaded.';
 	END IF;
 	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', schema_name, 'vr_' || relation_name, relation_name);
 	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'all columns of ' || target);
+	RETURN made;
 END
 $$;
-COMMENT ON FUNCTION etl._create_target(name, name, regclass, text[]) IS 'makes a load''s target from its view when it is missing, and its vr_ view';
+COMMENT ON FUNCTION etl._create_target(name, name, regclass, text[]) IS 'makes a load''s target from its view when it is missing, and its vr_ view; returns whether it made the table';
 
 -- What an interval said about each key: see docs/decisions/0003-order-free-loads.md.
 CREATE FUNCTION etl._create_observations(schema_name name, relation_name name, source regclass, key text[]) RETURNS void
@@ -310,6 +354,13 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, observations,
 			'what each data interval said about each key; makes ' || relation_name || ' independent of the order of runs');
 		RETURN;
+	END IF;
+	IF (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+		WHERE i.indrelid = etl._relation(schema_name, observations) AND i.indisprimary)
+	   IS DISTINCT FROM (SELECT array_agg(k ORDER BY k) FROM unnest(key || '{observed_interval,observed_pipeline}'::text[]) k)
+	THEN
+		EXECUTE format('ALTER TABLE %I.%I DROP CONSTRAINT IF EXISTS %I, ADD PRIMARY KEY (%s, observed_interval, observed_pipeline)', schema_name, observations,
+			(SELECT c.conname FROM pg_constraint c WHERE c.conrelid = etl._relation(schema_name, observations) AND c.contype = 'p'), key_list);
 	END IF;
 	FOR new_column IN
 		SELECT t.attname, format_type(t.atttypid, t.atttypmod) AS type
@@ -376,8 +427,10 @@ BEGIN
 	PERFORM etl._check_columns(source_relation, ARRAY[version], 'version') WHERE version IS NOT NULL;
 	PERFORM etl._check_columns(source_relation, ARRAY[partition_by], 'partition_by') WHERE partition_by IS NOT NULL;
 	-- the key of a partitioned load tells the rows of one interval apart
-	PERFORM etl._create_target(n.schema_name, n.relation_name, source_relation,
-		CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END);
+	IF etl._create_target(n.schema_name, n.relation_name, source_relation,
+			CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END) THEN
+		PERFORM etl._forget_target_state(pipeline, etl._full_name(n.schema_name, n.relation_name));
+	END IF;
 	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), touched, 'touch');
 	SELECT attname INTO problem FROM pg_attribute
 	WHERE attrelid = etl._relation(n.schema_name, n.relation_name) AND attname = ANY (key) AND etl._equality_operator(atttypid) IS NULL LIMIT 1;
@@ -431,7 +484,10 @@ BEGIN
 	name := coalesce(name, concat_ws('_', n.schema_name, n.relation_name, check_type,
 		(SELECT string_agg(c, '_' ORDER BY o) FROM jsonb_array_elements_text(arguments -> 'columns') WITH ORDINALITY e(c, o)),
 		replace(arguments ->> 'to', '.', '_')));
-	IF name = 'publish' THEN
+	IF name = '' OR octet_length(name) > 255 OR name ~ '[[:cntrl:]]' THEN
+		RAISE EXCEPTION 'invalid name of a check: "%"', name
+			USING ERRCODE = 'invalid_name', HINT = 'A name has 1 to 255 bytes and no control characters.';
+	ELSIF name = 'publish' THEN
 		RAISE EXCEPTION 'a check cannot be named "publish"'
 			USING ERRCODE = 'reserved_name', HINT = 'That is the name of the step in which a run becomes visible; choose another.';
 	END IF;

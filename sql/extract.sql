@@ -1,19 +1,26 @@
 -- What an extraction worker writes besides raw rows.  The worker is connected as the
 -- owner of the pipeline; these functions let it write the ledger, for its own attempt only.
 
+CREATE FUNCTION etl._holds_attempt(task_run_id bigint) RETURNS boolean
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'etl_holds_attempt';
+COMMENT ON FUNCTION etl._holds_attempt(bigint) IS 'whether this process is a worker that holds the lock of the task run''s attempt';
+
 -- Every write of a worker names its attempt.  An attempt that is no longer current has
--- been given up: whatever it still wants to write must not happen.
+-- been given up: whatever it still wants to write must not happen.  Only the worker that
+-- holds the attempt's lock passes; the owner of a pipeline in a session of his own does not.
 CREATE FUNCTION etl._fence(task_run_id bigint, attempt integer) RETURNS etl.task_run
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run;
 BEGIN
-	SELECT x.* INTO t FROM etl.task_run x JOIN etl.run r USING (run_id)
-	WHERE x.task_run_id = _fence.task_run_id AND x.attempt = _fence.attempt AND x.state = 'running'
-	  AND r.owner = session_user
-	FOR UPDATE OF x;
-	IF NOT FOUND THEN
+	IF etl._holds_attempt(task_run_id) THEN
+		SELECT x.* INTO t FROM etl.task_run x JOIN etl.run r USING (run_id)
+		WHERE x.task_run_id = _fence.task_run_id AND x.attempt = _fence.attempt AND x.state = 'running'
+		  AND r.owner = session_user
+		FOR UPDATE OF x;
+	END IF;
+	IF t.task_run_id IS NULL THEN
 		RAISE EXCEPTION 'attempt % of task run % is no longer current', attempt, task_run_id
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				  HINT = 'These functions are called by workers, for the attempt they hold.';
@@ -21,24 +28,34 @@ BEGIN
 	RETURN t;
 END
 $$;
+-- The same for the load an attempt works on: it must be the attempt's own.
+CREATE FUNCTION etl._fence_load(task_run_id bigint, attempt integer, load_id bigint) RETURNS etl.load
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t etl.task_run := etl._fence(task_run_id, attempt);
+	l etl.load;
+BEGIN
+	SELECT * INTO l FROM etl.load x WHERE x.load_id = _fence_load.load_id AND x.run_id = t.run_id AND x.task = t.task;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'load % does not belong to attempt % of task run %', load_id, attempt, task_run_id
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	RETURN l;
+END
+$$;
+COMMENT ON FUNCTION etl._fence_load(bigint, integer, bigint) IS 'the load, if it is the one a current attempt of the session''s role works on; an error otherwise';
+
 COMMENT ON FUNCTION etl._fence(bigint, integer) IS 'the task run, if this attempt of it is current and belongs to the session''s role; an error otherwise';
 
-CREATE FUNCTION etl._load_of_worker(load_id bigint, OUT target_schema name, OUT target_name name)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT l.target_schema, l.target_name FROM etl.load l JOIN etl.pipeline p USING (pipeline)
-	WHERE l.load_id = _load_of_worker.load_id AND p.owner = session_user
-$$;
-COMMENT ON FUNCTION etl._load_of_worker(bigint) IS 'the raw table of a load of the session''s role';
-
-CREATE FUNCTION etl._record_partition(load_id bigint, partition_name name) RETURNS void
+CREATE FUNCTION etl._record_partition(task_run_id bigint, attempt integer, load_id bigint, partition_name name) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	UPDATE etl.load l SET partition_key = l.load_id, partition_name = _record_partition.partition_name
-	FROM etl.pipeline p
-	WHERE l.load_id = _record_partition.load_id AND p.pipeline = l.pipeline AND p.owner = session_user AND l.state = 'loading'
+	FROM etl._fence_load(task_run_id, attempt, load_id) f
+	WHERE l.load_id = f.load_id AND l.state = 'loading'
 $$;
-COMMENT ON FUNCTION etl._record_partition(bigint, name) IS 'records that a load has a partition of its own';
+COMMENT ON FUNCTION etl._record_partition(bigint, integer, bigint, name) IS 'records that a load has a partition of its own';
 
 -- Finds the load to go on with, or opens a new one.
 CREATE FUNCTION etl._open_load(task_run_id bigint, attempt integer,
@@ -61,7 +78,7 @@ BEGIN
 	definition := declared.definition;
 	request_fingerprint := md5((definition - '{key,version,on_rerun,options}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
-	WHERE l.pipeline = r.pipeline AND l.task = t.task AND l.data_interval_start = r.data_interval_start
+	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
 	ORDER BY l.load_id DESC LIMIT 1;
 	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch) THEN
@@ -73,8 +90,8 @@ BEGIN
 	END IF;
 	is_new := existing.load_id IS NULL;
 	IF is_new THEN
-		INSERT INTO etl.load AS l (pipeline, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint)
-		VALUES (r.pipeline, t.task, declared.target_schema, declared.target_name, r.data_interval_start, r.data_interval_end, r.run_id, request_fingerprint)
+		INSERT INTO etl.load AS l (pipeline, owner, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint)
+		VALUES (r.pipeline, r.owner, t.task, declared.target_schema, declared.target_name, r.data_interval_start, r.data_interval_end, r.run_id, request_fingerprint)
 		RETURNING l.load_id INTO load_id;
 	ELSE
 		load_id := existing.load_id;
@@ -91,9 +108,8 @@ CREATE FUNCTION etl._set_load_items(task_run_id bigint, attempt integer, load_id
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM etl._fence(task_run_id, attempt);
-	UPDATE etl.load l SET items = coalesce(_set_load_items.items, '[]') FROM etl.task_run t
-	WHERE l.load_id = _set_load_items.load_id AND t.task_run_id = _set_load_items.task_run_id AND l.run_id = t.run_id;
+	PERFORM etl._fence_load(task_run_id, attempt, load_id);
+	UPDATE etl.load l SET items = coalesce(_set_load_items.items, '[]') WHERE l.load_id = _set_load_items.load_id;
 END
 $$;
 COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keeps the rows of for_each as they were when the load began, so that it resumes with the same ones';
@@ -106,10 +122,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	last_slice etl.slice;
-	l etl.load;
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 BEGIN
-	PERFORM etl._fence(task_run_id, attempt);
-	SELECT * INTO STRICT l FROM etl.load x WHERE x.load_id = _load_position.load_id;
 	SELECT * INTO last_slice FROM etl.slice s WHERE s.load_id = l.load_id ORDER BY s.slice DESC LIMIT 1;
 	next_slice := coalesce(last_slice.slice + 1, 0);
 	-- a slice without a next cursor was the last one of its item
@@ -165,6 +179,7 @@ DECLARE
 	definition jsonb;
 	filled jsonb;
 BEGIN
+	PERFORM etl._fence_load(task_run_id, attempt, load_id);
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = t.task;
 	SELECT l.items -> item_number INTO STRICT item FROM etl.load l WHERE l.load_id = _item_request.load_id;
@@ -192,7 +207,7 @@ AS $$
 DECLARE
 	violated text;
 BEGIN
-	PERFORM etl._fence(task_run_id, attempt);
+	PERFORM etl._fence_load(task_run_id, attempt, load_id);
 	INSERT INTO etl.slice VALUES (load_id, slice, item, request, status, attempts, next_cursor, body_digest, bytes, fetched, loaded, quarantined);
 	UPDATE etl.load l SET requests = l.requests + 1, bytes = l.bytes + _commit_slice.bytes,
 		fetched = l.fetched + _commit_slice.fetched, loaded = l.loaded + _commit_slice.loaded,
@@ -207,7 +222,7 @@ EXCEPTION WHEN unique_violation THEN
 		RAISE;
 	END IF;
 	RAISE EXCEPTION 'pagination goes in a circle: the page after % has been fetched already', request
-		USING ERRCODE = 'fdw_error', DETAIL = format('The cursor is %s.', next_cursor),
+		USING ERRCODE = 'fdw_error',
 			  HINT = 'The source names a page twice; check the pagination of the task, or set max_pages.';
 END
 $$;
@@ -221,6 +236,7 @@ AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 BEGIN
+	PERFORM etl._fence_load(task_run_id, attempt, load_id);
 	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request)
 	SELECT load_id, r.pipeline, t.task, slice, u.*, request
 	FROM etl.run r, unnest(record_numbers, byte_offsets, records, reason_codes, reasons) u
@@ -235,7 +251,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
-	l etl.load;
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 BEGIN
 	UPDATE etl.load x SET state = 'complete', completed_at = coalesce(x.completed_at, clock_timestamp())
 	WHERE x.load_id = _finish_extract.load_id AND x.state IN ('loading', 'complete') RETURNING * INTO STRICT l;

@@ -116,12 +116,32 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._set_template_as_owner(text, text, jsonb) IS 'does what etl._set_template does, with the rights of the extension';
 COMMENT ON FUNCTION etl._set_template(text, text, jsonb) IS 'remembers which template a pipeline was made from';
 
+-- A template makes views by name: installed twice for one schema, the second would feed
+-- the tables of the first.
+CREATE FUNCTION etl._check_template_schema(template text, options jsonb, pipeline text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_schema text := etl._template_options(template, options) ->> 'schema';
+BEGIN
+	IF EXISTS (SELECT FROM etl.pipeline p JOIN etl.task t USING (pipeline)
+			   WHERE p.pipeline <> _check_template_schema.pipeline AND p.template = _check_template_schema.template
+				 AND t.kind = 'load' AND t.target_schema = wanted_schema)
+	THEN
+		RAISE EXCEPTION 'template "%" is installed for schema "%" already', template, wanted_schema
+			USING ERRCODE = 'duplicate_object', HINT = 'Choose another schema for this pipeline, for example {"schema": "analytics_2"}.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_template_schema(text, jsonb, text) IS 'raises when another pipeline of the template fills the same schema';
+
 CREATE FUNCTION etl.install(template text, options jsonb DEFAULT '{}', pipeline text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
 AS $$
 DECLARE
 	name text := coalesce(pipeline, template);
 BEGIN
+	PERFORM etl._check_template_schema(template, options, name);
 	EXECUTE etl._template_sql(template, options, name, true);
 	PERFORM etl._set_template(name, template, options - 'token');
 	RETURN name;

@@ -134,13 +134,13 @@ $$;
 COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name, text) IS 'mode partition: replaces the rows of the run''s data interval';
 
 -- mode incremental over a view of one interval: the interval's observations are replaced,
--- then each key they concern takes its best observation of any interval.
+-- then each key it concerns takes its best observation of any interval.
 CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[])
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	counts etl._load_counts;
-	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
+	s_key_list text := (SELECT string_agg('s.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	o_key_list text := (SELECT string_agg('o.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	o_matches_s text := etl._key_match('o', 's', target, key);
 	columns text;
@@ -155,29 +155,29 @@ BEGIN
 		   coalesce(string_agg(etl._same('o', 's', a.attname, a.atttypid), ' AND ' ORDER BY a.attnum) FILTER (WHERE NOT a.attname = ANY (key)), 'true')
 	INTO columns, selected, assignments, same
 	FROM pg_attribute a WHERE a.attrelid = 'pg_temp.etl_source'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
-	EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA', key_list, target);
-	EXECUTE format('WITH gone AS (DELETE FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2
-			AND NOT EXISTS (SELECT FROM pg_temp.etl_source s WHERE %2$s) RETURNING %3$s)
-		INSERT INTO pg_temp.etl_affected SELECT * FROM gone', observations, o_matches_s, o_key_list)
-	USING pipeline, etl.data_interval_start();
+	-- affected are all keys of the interval, not only those it changed: a target that was
+	-- made anew, or changed by hand, comes right again by running the interval
+	EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT %s FROM pg_temp.etl_source s', s_key_list);
+	-- observations of intervals within this one are replaced by it, as their raw loads are
+	EXECUTE format('WITH gone AS (DELETE FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval >= $2 AND o.observed_interval < $3
+			AND NOT (o.observed_interval = $2 AND EXISTS (SELECT FROM pg_temp.etl_source s WHERE %2$s)) RETURNING %3$s)
+		INSERT INTO pg_temp.etl_affected SELECT * FROM gone EXCEPT SELECT * FROM pg_temp.etl_affected', observations, o_matches_s, o_key_list)
+	USING pipeline, etl.data_interval_start(), etl.data_interval_end();
 	IF assignments IS NOT NULL THEN
-		EXECUTE format('WITH changed AS (UPDATE %1$s o SET %2$s FROM pg_temp.etl_source s
-				WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %3$s AND NOT (%4$s) RETURNING %5$s)
-			INSERT INTO pg_temp.etl_affected SELECT * FROM changed', observations, assignments, o_matches_s, same, o_key_list)
+		EXECUTE format('UPDATE %1$s o SET %2$s FROM pg_temp.etl_source s
+			WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %3$s AND NOT (%4$s)', observations, assignments, o_matches_s, same)
 		USING pipeline, etl.data_interval_start();
 	END IF;
-	EXECUTE format('WITH added AS (INSERT INTO %1$s AS o (%2$s, observed_pipeline, observed_interval)
-			SELECT %3$s, $1, $2 FROM pg_temp.etl_source s
-			WHERE NOT EXISTS (SELECT FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %4$s) RETURNING %5$s)
-		INSERT INTO pg_temp.etl_affected SELECT * FROM added', observations, columns, selected, o_matches_s, o_key_list)
+	EXECUTE format('INSERT INTO %1$s (%2$s, observed_pipeline, observed_interval)
+		SELECT %3$s, $1, $2 FROM pg_temp.etl_source s
+		WHERE NOT EXISTS (SELECT FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %4$s)', observations, columns, selected, o_matches_s)
 	USING pipeline, etl.data_interval_start();
 	ANALYZE pg_temp.etl_affected;
 	-- the version decides; without one, or when it is the same, the later interval does
 	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
 		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o ON %4$s
 		ORDER BY %1$s%5$s, s.observed_interval DESC, s.observed_pipeline',
-		(SELECT string_agg('s.' || quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)),
-		selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
+		s_key_list, selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
 	ANALYZE pg_temp.etl_winner;
 	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
 		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);

@@ -24,6 +24,7 @@ REVOKE ALL ON FUNCTION
 	etl._forget_pipeline_as_owner(text),
 	etl._save_task_as_owner(text, text, text, name, name, jsonb, text[]),
 	etl._mark_reclaimed_as_owner(bigint),
+	etl._forget_target_state_as_owner(text, text),
 	etl._cancel_as_owner(bigint, text),
 	etl._pause_as_owner(text),
 	etl._resume_as_owner(text),

@@ -30,7 +30,7 @@ BEGIN
 	IF (SELECT x.definition ->> 'on_rerun' FROM etl.task x WHERE x.pipeline = l.pipeline AND x.task = l.task) = 'replace' THEN
 		UPDATE etl.load x SET state = 'superseded', superseded_at = clock_timestamp(), superseded_by = l.load_id,
 			superseded_xid = pg_current_xact_id()
-		WHERE x.pipeline = l.pipeline AND x.task = l.task AND x.state = 'published'
+		WHERE x.pipeline = l.pipeline AND x.owner = l.owner AND x.task = l.task AND x.state = 'published'
 		  AND x.data_interval_start >= l.data_interval_start AND x.data_interval_end <= l.data_interval_end;
 	END IF;
 	UPDATE etl.load x SET state = 'published', published_at = clock_timestamp() WHERE x.load_id = l.load_id;

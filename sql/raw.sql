@@ -94,14 +94,13 @@ COMMENT ON FUNCTION etl._create_raw_views(name, name, text[], text) IS 'makes or
 
 -- A load that has grown large goes on in a partition of its own.  Attached before
 -- publication: ATTACH takes a light lock, CREATE … PARTITION OF would stop readers.
-CREATE FUNCTION etl._give_own_partition(load_id bigint) RETURNS boolean
+CREATE FUNCTION etl._give_own_partition(task_run_id bigint, attempt integer, load_id bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $$
 DECLARE
-	l record;
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 	partition_name name;
 BEGIN
-	SELECT target_schema, target_name INTO STRICT l FROM etl._load_of_worker(load_id);
 	partition_name := etl._derived_name(l.target_name, '_load_' || load_id);
 	BEGIN
 		EXECUTE format('CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING ALL)', l.target_schema, partition_name, l.target_name);
@@ -109,11 +108,11 @@ BEGIN
 	EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 		RETURN false;			-- somebody is altering the table: the shared partition will do
 	END;
-	PERFORM etl._record_partition(load_id, partition_name);
+	PERFORM etl._record_partition(task_run_id, attempt, load_id, partition_name);
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION etl._give_own_partition(bigint) IS 'makes and attaches a partition for one large load; false when the table is locked';
+COMMENT ON FUNCTION etl._give_own_partition(bigint, integer, bigint) IS 'makes and attaches a partition for one large load; false when the table is locked';
 
 CREATE FUNCTION etl._oldest_xmin() RETURNS xid8
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'etl_oldest_xmin';
@@ -137,7 +136,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	UPDATE etl.load l SET reclaimed_at = clock_timestamp()
 	WHERE l.load_id = _mark_reclaimed_as_owner.load_id AND l.state IN ('superseded', 'abandoned')
-	  AND EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline AND etl._is_member(p.owner, etl._acting_role()))
+	  AND etl._is_member(l.owner, etl._acting_role())
 $$;
 CREATE FUNCTION etl._mark_reclaimed(load_id bigint) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';

@@ -51,10 +51,9 @@ COMMENT ON FUNCTION etl._own_pipeline(text) IS 'the pipeline, if the acting role
 CREATE FUNCTION etl._log_as_owner(level text, pipeline text, run_id bigint, task text, message text, detail jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-	INSERT INTO etl.log_entry (level, pipeline, run_id, task, message, detail)
-	SELECT level, pipeline, run_id, task, message, detail
-	WHERE pipeline IS NULL OR EXISTS (
-		SELECT FROM etl.pipeline p WHERE p.pipeline = _log_as_owner.pipeline AND etl._is_member(p.owner, etl._acting_role()))
+	INSERT INTO etl.log_entry (level, pipeline, owner, run_id, task, message, detail)
+	SELECT level, r.pipeline, r.owner, r.run_id, task, message, detail
+	FROM etl.run r WHERE r.run_id = _log_as_owner.run_id AND etl._is_member(r.owner, etl._acting_role())
 $$;
 CREATE FUNCTION etl._log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';

@@ -31,6 +31,11 @@ BEGIN
 	JOIN etl._locks_held() h ON h.kind = 3 AND h.id = t.task_run_id
 	JOIN pg_stat_activity a ON a.pid = h.pid
 	WHERE x.request_id = request AND t.state = 'running';
+	activity := concat_ws('; ', activity, (
+		SELECT string_agg(format('%s %s %s: attempt %s failed (%s), the next one is at %s', x.pipeline, x.run_date, t.task, t.attempt, t.error_message,
+								 date_trunc('second', t.next_attempt_at)), '; ' ORDER BY t.task_run_id)
+		FROM etl.run x JOIN etl.task_run t USING (run_id)
+		WHERE x.request_id = request AND t.state = 'up_for_retry'));
 	-- whoever a worker of ours waits for, through others that wait too: is it this session?
 	WITH RECURSIVE waiting(worker, pid) AS (
 		SELECT DISTINCT h.pid, h.pid FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid AND a.wait_event_type = 'Lock'

@@ -40,7 +40,6 @@ DECLARE
 	p etl.pipeline;
 	new_state text;
 	retriable boolean;
-	wait_limit interval := current_setting('etl.retry_wait_limit')::interval;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT * INTO p FROM etl.pipeline x WHERE x.pipeline = r.pipeline;
@@ -48,8 +47,6 @@ BEGIN
 	new_state := CASE
 		WHEN code = '57014' THEN 'cancelled'
 		WHEN NOT retriable OR t.attempt > coalesce(p.retries, 0) THEN 'failed'
-		-- somebody waits for this run and would rather know now than wait long
-		WHEN r.caller_pid IS NOT NULL AND p.retry_delay > wait_limit THEN 'failed'
 		ELSE 'up_for_retry' END;
 	UPDATE etl.task_run x SET state = new_state, ended_at = CASE WHEN new_state <> 'up_for_retry' THEN clock_timestamp() END,
 		next_attempt_at = CASE WHEN new_state = 'up_for_retry' THEN clock_timestamp() + p.retry_delay END,
@@ -100,6 +97,12 @@ BEGIN
 		WHERE r.state = 'running' AND x.state = 'running' AND x.kind IN ('extract', 'publish')
 		  AND NOT EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 3 AND h.id = x.task_run_id)
 	LOOP
+		-- The worker may have reported and let go of its lock between the two looks: look at
+		-- the row again, and at the lock again.  A row that is locked is another tick's business:
+		-- the coordinator never waits for what a worker's session holds.
+		PERFORM FROM etl.task_run x
+		WHERE x.task_run_id = t.task_run_id AND x.state = 'running' AND x.attempt = t.attempt FOR UPDATE SKIP LOCKED;
+		CONTINUE WHEN NOT FOUND OR etl._lock_holder('attempt', t.task_run_id) IS NOT NULL;
 		PERFORM etl._end_failed_attempt(t, '57P02', 'the worker was terminated or lost in a crash', NULL,
 			'Run the interval again: it goes on at the first slice that is not committed.');
 		UPDATE etl.task_run x SET state = CASE (SELECT y.state FROM etl.task_run y WHERE y.task_run_id = t.task_run_id) WHEN 'up_for_retry' THEN 'queued' ELSE 'upstream_failed' END
@@ -123,7 +126,8 @@ BEGIN
 	WHERE x.state IN ('queued', 'running') AND x.request_id IS NOT NULL AND x.caller_pid IS NOT NULL
 	  AND NOT EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 4 AND h.id = x.request_id)
 	ON CONFLICT DO NOTHING;
-	FOR r IN SELECT x.* FROM etl.run x JOIN etl.cancel_request q USING (run_id) WHERE x.state IN ('queued', 'running') LOOP
+	FOR r IN SELECT x.* FROM etl.run x JOIN etl.cancel_request q USING (run_id) WHERE x.state IN ('queued', 'running')
+		FOR UPDATE OF x SKIP LOCKED LOOP
 		UPDATE etl.task_run t SET state = 'cancelled', ended_at = clock_timestamp()
 		WHERE t.run_id = r.run_id AND t.state IN ('queued', 'up_for_retry');
 		FOR c IN
@@ -151,7 +155,7 @@ AS $$
 DECLARE
 	r etl.run;
 	problem text;
-	has_tasks boolean;
+	problem_detail text;
 BEGIN
 	-- one run of a pipeline at a time, the earliest interval first
 	FOR r IN
@@ -173,11 +177,11 @@ BEGIN
 				INSERT INTO etl.task_run (run_id, task, kind, position)
 				SELECT r.run_id, 'publish', 'publish', 0 WHERE EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id);
 			EXCEPTION WHEN OTHERS THEN
-				problem := SQLERRM;
+				GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, problem_detail = PG_EXCEPTION_DETAIL;
 			END;
 		END IF;
 		IF problem IS NOT NULL THEN
-			PERFORM etl._end_run(r, 'failed', NULL, '55000', problem, NULL, 'See etl.pipelines; put it right and run the interval again.');
+			PERFORM etl._end_run(r, 'failed', NULL, '55000', problem, nullif(problem_detail, ''), 'See etl.pipelines; put it right and run the interval again.');
 			CONTINUE;
 		END IF;
 		UPDATE etl.run x SET state = 'running', started_at = clock_timestamp(), interval_is_open = x.data_interval_end > etl._now()

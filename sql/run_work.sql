@@ -40,7 +40,10 @@ DECLARE
 	new_state text;
 BEGIN
 	new_state := etl._end_failed_attempt(t, code, message, detail, hint);
-	IF t.kind = 'extract' AND new_state = 'failed' AND code NOT LIKE '28%' AND NOT etl._may_go_away(code) THEN
+	IF t.kind = 'extract' AND new_state = 'failed' AND code IN ('HV000', '54000') THEN
+		-- a circle, too many pages, a cursor the source refuses: what led there is not to be trusted
+		UPDATE etl.load l SET refetch = true WHERE l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
+	ELSIF t.kind = 'extract' AND new_state = 'failed' AND code NOT LIKE '28%' AND NOT etl._may_go_away(code) THEN
 		-- resumed, and refused at once: a cursor that leads nowhere must not stick
 		UPDATE etl.load l SET refetch = true
 		FROM etl.task_attempt a

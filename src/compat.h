@@ -33,6 +33,15 @@
 	object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE)
 #endif
 
+#include "storage/lock.h"
+
+/* LockHeldByMe takes a third argument since 17. */
+#if PG_VERSION_NUM >= 170000
+#define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /*
  * From libpq/libpq.h, which cannot be included: it wants the Kerberos headers that
  * PostgreSQL was built with.

@@ -24,7 +24,6 @@ char *etl_secret_directory = NULL;
 int etl_worker_linger_ms = 1000;
 
 static char *clock_setting = NULL;
-static char *retry_wait_limit = NULL;
 static char *context_run_id = NULL;
 static char *context_data_interval_start = NULL;
 static char *context_data_interval_end = NULL;
@@ -50,11 +49,6 @@ _PG_init(void)
 		"etl.secret_directory", "Sets the directory of the files that token_file options name.",
 		"A relative path is taken from the data directory.", &etl_secret_directory, "etl_secrets",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomStringVariable("etl.retry_wait_limit",
-							   "Sets the longest task retry delay that a waiting caller waits out.",
-							   "A run that somebody waits for fails at once when its pipeline's "
-							   "retry_delay is longer.",
-							   &retry_wait_limit, "10 seconds", PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("etl.clock",
 							   "Sets the time that schedules and open intervals go by, for tests.",
 							   "Empty for the system's clock.", &clock_setting, "", PGC_SUSET,

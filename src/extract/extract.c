@@ -316,17 +316,18 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 		split_records(response->body, response->body_length, e->records_path, records);
 		if (records->problem == NULL && records->count == 0 &&
 			(records->missing != NULL || records->missing_array))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_JSON_TEXT),
-					 records->missing != NULL
-						 ? errmsg("the answer to %s %s has no member \"%s\"", request->method,
-								  http_url_redact(request->url), records->missing)
-						 : errmsg("the answer to %s %s has no array where its records should be",
-								  request->method, http_url_redact(request->url)),
-					 errdetail("Status %d after %d attempt(s); the answer begins: %s",
-							   response->status, *attempts, answer_excerpt(e->from, response)),
-					 errhint("An answer without records is not an empty page. Check the records "
-							 "path of the task; $ takes a whole object as one record.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_JSON_TEXT),
+				 records->missing != NULL
+					 ? errmsg("the answer to %s %s has no member \"%s\"", request->method,
+							  http_url_redact(request->url), records->missing)
+					 : errmsg("the answer to %s %s has no array where its records should be",
+							  request->method, http_url_redact(request->url)),
+				 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
+						   *attempts, *attempts == 1 ? "" : "s", answer_excerpt(e->from, response)),
+				 errhint("An answer without records is not an empty page. Check the records "
+						 "path of the task; $ takes a whole object as one record.")));
 		if (records->problem == NULL)
 			return response;
 		if (broken >= MAX_BROKEN_PAGES)
@@ -335,10 +336,11 @@ fetch_page(extraction *e, const http_request *request, split_result *records, in
 				(errcode(ERRCODE_INVALID_JSON_TEXT),
 				 errmsg("the answer to %s %s is not whole JSON: %s", request->method,
 						http_url_redact(request->url), records->problem),
-				 errdetail(
-					 "At byte %lu of %lu, with status %d, after %d attempts; the answer begins: %s",
-					 (unsigned long) records->problem_offset, (unsigned long) response->body_length,
-					 response->status, *attempts, answer_excerpt(e->from, response)),
+				 errdetail("At byte %lu of %lu, with status %d, after %d attempt%s; the answer "
+						   "begins: %s",
+						   (unsigned long) records->problem_offset,
+						   (unsigned long) response->body_length, response->status, *attempts,
+						   *attempts == 1 ? "" : "s", answer_excerpt(e->from, response)),
 				 errhint("Nothing of the page is loaded; run the interval again when the source "
 						 "is well: it goes on at this page.")));
 		progress_report("page %d, attempt %d: the answer was not whole", e->slice + 1,
@@ -384,14 +386,15 @@ check_progress(extraction *e, const http_request *request, const split_result *r
 static void
 maybe_own_partition(extraction *e)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(e->target.load_id)};
+	Oid types[] = {INT8OID, INT4OID, INT8OID};
+	Datum values[] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt),
+					  Int64GetDatum(e->target.load_id)};
 
 	if (e->partition_tried || e->bytes < OWN_PARTITION_BYTES)
 		return;
 	e->partition_tried = true;
 	sql_begin();
-	sql_call("SELECT etl._give_own_partition($1)", 1, types, values, NULL);
+	sql_call("SELECT etl._give_own_partition($1, $2, $3)", 3, types, values, NULL);
 	if (DatumGetBool(sql_datum(0, 1)))
 		e->target.partition_key = e->target.load_id;
 	sql_commit();

@@ -7,9 +7,13 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
 
+#include "compat.h"
 #include "run/locks.h"
+
+PG_FUNCTION_INFO_V1(etl_holds_attempt);
 
 /* The fourth field of the lock tag: pg_advisory_lock() uses 1 and 2, Citus 4 and up. */
 #define ETL_LOCK_SPACE 231
@@ -48,4 +52,17 @@ etl_unlock(etl_lock_kind kind, int64 id, LOCKMODE mode)
 
 	set_tag(&tag, kind, id);
 	LockRelease(&tag, mode, true);
+}
+
+/*
+ * SQL: etl._holds_attempt(bigint).  Whether this is a background worker that holds the
+ * lock of a task run's attempt, as only the worker that claimed it does.
+ */
+Datum
+etl_holds_attempt(PG_FUNCTION_ARGS)
+{
+	LOCKTAG tag;
+
+	set_tag(&tag, ETL_LOCK_ATTEMPT, PG_GETARG_INT64(0));
+	PG_RETURN_BOOL(MyBackendType == B_BG_WORKER && etl_lock_held_by_me(&tag, ExclusiveLock));
 }

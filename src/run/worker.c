@@ -165,7 +165,10 @@ work_on(const claimed_task *task)
 	etl_unlock(ETL_LOCK_ATTEMPT, task->task_run_id, ExclusiveLock);
 }
 
-/* Wakes the coordinator: a task has ended. */
+/*
+ * Wakes the coordinator: a task has ended.  When it was terminated, and with it whoever
+ * would have started another, this worker is the last to know of the run: it does.
+ */
 static void
 wake_coordinator(void)
 {
@@ -175,7 +178,15 @@ wake_coordinator(void)
 	sql_call("SELECT etl._lock_holder('coordinator', 0)", 0, NULL, NULL, NULL);
 	pid = (int) sql_bigint(0, 1, 0);
 	sql_commit();
-	wake_process(pid);
+	if (pid != 0)
+		wake_process(pid);
+	else
+	{
+		BackgroundWorkerHandle *handle;
+
+		if (launch_coordinator(DSM_HANDLE_INVALID, &handle))
+			pfree(handle);
+	}
 }
 
 /* Waits for a task; returns false when none came while it lingered. */

@@ -59,3 +59,14 @@ BEGIN
 		FROM regexp_split_to_table(nullif(current_setting('test.result'), ''), ';') row, string_to_array(row, ',') f;
 END
 $$;
+
+-- Waits until no run is active: what a caller has given up ends a moment later.
+CREATE FUNCTION pg_temp.settle() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. 400 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM etl.progress);
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END
+$$;

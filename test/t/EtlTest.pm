@@ -471,6 +471,9 @@ sub requests
 	return ref $log eq 'ARRAY' ? @$log : @{ $log->{requests} // $log->{log} // $log->{entries} };
 }
 
+# What arrived at the second port, a hash each.
+sub other_host { my ($self) = @_; return @{ $self->control('GET', 'other_host')->{entries} }; }
+
 # Requests that have arrived and are not answered.
 sub in_flight
 {

@@ -16,7 +16,7 @@ RESET etl.data_interval_end;
 SET etl.run_date = '';
 SET etl.run_id = '';
 SELECT etl.data_interval_start() IS NULL, etl.data_interval_end() IS NULL, etl.run_date() IS NULL, etl.run_id() IS NULL;
-SET etl.run_date = 'yesterday?';
+SET etl.run_date = 'no date';
 SELECT etl.run_date();
 RESET etl.run_date;
 -- settings that do not exist are refused
