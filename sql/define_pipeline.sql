@@ -162,16 +162,17 @@ CREATE FUNCTION etl.drop_pipeline(pipeline text, drop_data boolean DEFAULT false
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	t record;
+	t etl.task;
+	dropped etl.task[];
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
-	CREATE TEMPORARY TABLE dropped_tasks ON COMMIT DROP AS SELECT * FROM etl._tasks(pipeline);
+	dropped := ARRAY(SELECT x FROM etl._tasks(pipeline) x WHERE x.kind IN ('extract', 'load') ORDER BY x.position DESC);
 	PERFORM etl._forget_pipeline(pipeline);
 	IF drop_data THEN
-		FOR t IN SELECT * FROM dropped_tasks d WHERE d.kind IN ('extract', 'load') ORDER BY d.position DESC LOOP
+		FOREACH t IN ARRAY dropped LOOP
 			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'txf_' || t.target_name);
 		END LOOP;
-		FOR t IN SELECT * FROM dropped_tasks d WHERE d.kind IN ('extract', 'load') ORDER BY d.position DESC LOOP
+		FOREACH t IN ARRAY dropped LOOP
 			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vl_' || t.target_name);
 			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vr_' || t.target_name);
 			EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, 'obs_' || t.target_name);
@@ -179,7 +180,6 @@ BEGIN
 		END LOOP;
 		PERFORM etl._forget_loads(pipeline);
 	END IF;
-	DROP TABLE pg_temp.dropped_tasks;
 END
 $$;
 COMMENT ON FUNCTION etl.drop_pipeline(text, boolean) IS

@@ -84,7 +84,7 @@ END
 $$;
 COMMENT ON FUNCTION etl._template_source(text, jsonb, boolean) IS 'the server and user mapping of a template, as SQL';
 
-CREATE FUNCTION etl._template_sql(template text, options jsonb, pipeline text, show_secrets boolean) RETURNS text
+CREATE FUNCTION etl._template_sql(template text, options jsonb, pipeline text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -93,14 +93,18 @@ DECLARE
 BEGIN
 	PERFORM etl._check_pipeline_settings(pipeline, NULL, 'UTC', 0, '0', '{}');
 	EXECUTE format('SELECT etl.%I($1, $2)', '_template_' || template) INTO STRICT result USING pipeline, checked;
-	RETURN etl._template_source(pipeline, checked, show_secrets) || result;
+	RETURN result;
 END
 $$;
-COMMENT ON FUNCTION etl._template_sql(text, jsonb, text, boolean) IS 'a template as SQL, its options checked';
+COMMENT ON FUNCTION etl._template_sql(text, jsonb, text) IS 'the pipeline of a template as SQL, its options checked';
 
 CREATE FUNCTION etl.template_sql(template text, options jsonb DEFAULT '{}', pipeline text DEFAULT NULL) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT format(E'-- made by etl.template_sql(%L)\n', template) || etl._template_sql(template, options, coalesce(pipeline, template), false) $$;
+AS $$
+	SELECT format(E'-- made by etl.template_sql(%L)\n', template)
+		|| etl._template_source(coalesce(pipeline, template), etl._template_options(template, options), false)
+		|| etl._template_sql(template, options, coalesce(pipeline, template))
+$$;
 COMMENT ON FUNCTION etl.template_sql(text, jsonb, text) IS 'a template as the SQL file of its pipeline, to be kept under version control';
 
 CREATE FUNCTION etl._set_template_as_owner(pipeline text, template text, options jsonb) RETURNS void
@@ -140,9 +144,20 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages =
 AS $$
 DECLARE
 	name text := coalesce(pipeline, template);
+	message text;
+	detail text;
+	hint text;
 BEGIN
 	PERFORM etl._check_template_schema(template, options, name);
-	EXECUTE etl._template_sql(template, options, name, true);
+	PERFORM etl._check_pipeline_settings(name, NULL, 'UTC', 0, '0', '{}');
+	BEGIN
+		EXECUTE etl._template_source(name, etl._template_options(template, options), true);
+	EXCEPTION WHEN OTHERS THEN
+		-- raised anew: the context of the original has the statement, and in it the token
+		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+		RAISE EXCEPTION '%', message USING ERRCODE = SQLSTATE, DETAIL = detail, HINT = hint;
+	END;
+	EXECUTE etl._template_sql(template, options, name);
 	PERFORM etl._set_template(name, template, options - 'token');
 	RETURN name;
 END

@@ -211,6 +211,8 @@ DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);
 	snapshot boolean;
 	changed_rows bigint;
+	message text;
+	detail text;
 BEGIN
 	IF source IS NULL OR target IS NULL THEN
 		RAISE EXCEPTION 'relation "%" does not exist', CASE WHEN source IS NULL THEN definition ->> 'source' ELSE task END
@@ -240,6 +242,11 @@ BEGIN
 		EXECUTE format('ANALYZE %s', target);		-- what reads it next in this run plans with today's figures
 	END IF;
 	RETURN counts;
+EXCEPTION WHEN foreign_key_violation THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+	RAISE EXCEPTION '%', message
+		USING ERRCODE = 'foreign_key_violation', DETAIL = detail,
+			  HINT = 'Tables are filled one after another: make the foreign key DEFERRABLE INITIALLY DEFERRED, so that it is checked when all are.';
 END
 $$;
 COMMENT ON FUNCTION etl._load_target(text, text, text, jsonb, regclass, timestamptz) IS 'fills one target from its view in its mode; returns what changed';

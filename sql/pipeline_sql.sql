@@ -28,6 +28,8 @@ AS $$
 			UNION ALL
 			SELECT 2, row_number() OVER (ORDER BY c.contype DESC, c.conname)::integer, format('CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid))
 			FROM pg_constraint c WHERE c.conrelid = relation AND c.contype IN ('p', 'u', 'c', 'f', 'x') AND c.conparentid = 0) lines))
+		|| coalesce((SELECT string_agg(regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX ', 'CREATE \1INDEX IF NOT EXISTS ') || E';\n', '' ORDER BY i.indexrelid::regclass::text)
+					 FROM pg_index i WHERE i.indrelid = relation AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = relation)), '')
 $$;
 COMMENT ON FUNCTION etl._table_sql(regclass) IS 'a target table as CREATE TABLE IF NOT EXISTS';
 

@@ -12,7 +12,7 @@ REVOKE ALL ON FUNCTION
 	etl._end_run(etl.run, text, text, text, text, text, text),
 	etl._end_failed_attempt(etl.task_run, text, text, text, text),
 	etl._record_evidence(etl.task_run, jsonb, text),
-	etl._claim_instance(), etl._wake(integer)
+	etl._ready_tasks(), etl._claim_instance(), etl._wake(integer)
 FROM PUBLIC;
 
 -- Reached only through their callable faces, which note who calls: see src/rights.c.

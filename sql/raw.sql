@@ -3,7 +3,7 @@
 -- docs/decisions/0002-raw-partitions.md has the reasons.
 
 CREATE VIEW etl.published_loads WITH (security_barrier) AS
-	SELECT load_id, data_interval_start, data_interval_end, published_at
+	SELECT load_id, data_interval_start, data_interval_end, published_at, partition_key
 	FROM etl.load WHERE state = 'published';
 COMMENT ON VIEW etl.published_loads IS 'the ledger that vr_ views of raw tables join: the loads readers may see';
 
@@ -71,7 +71,7 @@ DECLARE
 	columns CONSTANT text := 'r.load_id, l.data_interval_start, l.data_interval_end, r.slice, r.record_number, r.item, r.payload, r.fetched_at';
 	key_list text;
 BEGIN
-	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT %3$s FROM %1$I.%4$I r JOIN etl.published_loads l USING (load_id)',
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT %3$s FROM %1$I.%4$I r JOIN etl.published_loads l ON l.load_id = r.load_id AND r.partition_key = ANY (ARRAY[0, l.partition_key])',
 		schema_name, 'vr_' || relation_name, columns, relation_name);
 	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'the records of published loads');
 	IF key IS NULL THEN

@@ -169,6 +169,7 @@ BEGIN
 			WHEN NOT EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r.owner) THEN format('its owner, role "%s", does not exist', r.owner)
 			WHEN NOT (SELECT o.rolcanlogin FROM pg_roles o WHERE o.rolname = r.owner) THEN format('its owner, role "%s", cannot log in', r.owner)
 			WHEN NOT has_database_privilege(r.owner, current_database(), 'CONNECT') THEN format('its owner, role "%s", may not connect to the database', r.owner)
+			WHEN NOT has_database_privilege(r.owner, current_database(), 'TEMPORARY') THEN format('its owner, role "%s", may not create temporary tables in the database', r.owner)
 			END;
 		IF problem IS NULL THEN
 			BEGIN
@@ -269,12 +270,13 @@ END
 $$;
 COMMENT ON FUNCTION etl._coordinate() IS 'one wake of the coordinator; returns how many tasks are ready for workers of each role, and which of them are idle';
 
-CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[])
+CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT (SELECT count(*)::integer FROM etl.run WHERE state IN ('queued', 'running')),
 		   (SELECT min(t.next_attempt_at) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'),
-		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2)
+		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';
 

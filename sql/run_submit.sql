@@ -29,8 +29,21 @@ AS $$
 DECLARE
 	i record;
 	active bigint;
+	overlapping record;
 BEGIN
 	FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
+		-- A load is replaced whole: what lies partly outside of the new interval would be there twice.
+		SELECT l.data_interval_start, l.data_interval_end INTO overlapping
+		FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
+		WHERE l.pipeline = p.pipeline AND l.state = 'published'
+		  AND l.data_interval_start < i.data_interval_end AND l.data_interval_end > i.data_interval_start
+		  AND NOT (l.data_interval_start >= i.data_interval_start AND l.data_interval_end <= i.data_interval_end) LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION 'interval % to % of pipeline "%" overlaps one that is published', i.data_interval_start AT TIME ZONE p.timezone, i.data_interval_end AT TIME ZONE p.timezone, p.pipeline
+				USING ERRCODE = 'invalid_parameter_value',
+					  DETAIL = format('The published interval is %s to %s.', overlapping.data_interval_start AT TIME ZONE p.timezone, overlapping.data_interval_end AT TIME ZONE p.timezone),
+					  HINT = format('CALL etl.run(%L, …, …) for an interval that covers both: it takes the place of what lies within it.', p.pipeline);
+		END IF;
 		SELECT r.run_id INTO active FROM etl.run r
 		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
 		IF active IS NOT NULL AND named THEN

@@ -47,6 +47,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT a.pid, a.query, a.query_start FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid
 	WHERE h.kind = 3 AND h.id = task_run_id
+	  AND EXISTS (SELECT FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE t.task_run_id = _activity.task_run_id AND etl._is_member(r.owner, session_user))
 $$;
 COMMENT ON FUNCTION etl._activity(bigint) IS 'what the worker of an attempt does right now';
 

@@ -33,7 +33,16 @@
 	object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE)
 #endif
 
+#include "common/base64.h"
 #include "storage/lock.h"
+
+/* pg_b64_encode takes bytes instead of characters since 18. */
+#if PG_VERSION_NUM >= 180000
+#define etl_b64_encode(source, length, target, size)                                               \
+	pg_b64_encode((const uint8 *) (source), length, target, size)
+#else
+#define etl_b64_encode(source, length, target, size) pg_b64_encode(source, length, target, size)
+#endif
 
 /* LockHeldByMe takes a third argument since 17. */
 #if PG_VERSION_NUM >= 170000

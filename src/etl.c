@@ -16,11 +16,13 @@
 #include "utils/timestamp.h"
 
 #include "etl.h"
+#include "http/address.h"
 
 PG_MODULE_MAGIC;
 
 int etl_max_workers = 4;
 char *etl_secret_directory = NULL;
+char *etl_allowed_hosts = NULL;
 int etl_worker_linger_ms = 1000;
 
 static char *clock_setting = NULL;
@@ -30,6 +32,17 @@ static char *context_data_interval_end = NULL;
 static char *context_run_date = NULL;
 
 PGDLLEXPORT void _PG_init(void);
+
+/* Check hook of etl.allowed_hosts. */
+static bool
+check_allowed_hosts(char **newval, void **extra, GucSource source)
+{
+	const char *problem = *newval ? http_allowed_hosts_problem(*newval) : NULL;
+
+	if (problem != NULL)
+		GUC_check_errdetail("%s", problem);
+	return problem == NULL;
+}
 
 /*
  * Defines the settings.  Raises nothing; called once per process, in the postmaster when
@@ -49,6 +62,11 @@ _PG_init(void)
 		"etl.secret_directory", "Sets the directory of the files that token_file options name.",
 		"A relative path is taken from the data directory.", &etl_secret_directory, "etl_secrets",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"etl.allowed_hosts", "Sets the hosts that sources may be on.",
+		"A list of host names, *.domain, addresses and ranges. Empty for all but link-local "
+		"addresses and those of metadata services, which must be listed by address.",
+		&etl_allowed_hosts, "", PGC_SUSET, GUC_SUPERUSER_ONLY, check_allowed_hosts, NULL, NULL);
 	DefineCustomStringVariable("etl.clock",
 							   "Sets the time that schedules and open intervals go by, for tests.",
 							   "Empty for the system's clock.", &clock_setting, "", PGC_SUSET,

@@ -46,6 +46,8 @@ advice(const http_response *response, const http_outcome *outcome)
 		case HTTP_ERROR_TOO_LARGE:
 			return "Ask for smaller pages, or raise the server's max_body_size.";
 		case HTTP_ERROR_REDIRECT:
+		case HTTP_ERROR_ADDRESS:
+			return "A superuser can list the host in etl.allowed_hosts.";
 		case HTTP_ERROR_URL:
 			return "Check the server's base_url and the path of the task.";
 		default:
@@ -86,7 +88,8 @@ answer_raise(const source *from, const http_request *request, const http_respons
 	if (response->error != HTTP_OK)
 	{
 		code = response->error == HTTP_ERROR_TLS || response->error == HTTP_ERROR_TOO_LARGE ||
-					   response->error == HTTP_ERROR_REDIRECT || response->error == HTTP_ERROR_URL
+					   response->error == HTTP_ERROR_REDIRECT ||
+					   response->error == HTTP_ERROR_URL || response->error == HTTP_ERROR_ADDRESS
 				   ? ERRCODE_FDW_ERROR
 				   : ERRCODE_CONNECTION_FAILURE;
 		ereport(ERROR,

@@ -79,9 +79,10 @@ Datum
 etl_encode_url(PG_FUNCTION_ARGS)
 {
 	StringInfoData encoded;
+	char *plain = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	initStringInfo(&encoded);
-	http_append_encoded(&encoded, text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+	http_append_encoded(&encoded, pg_server_to_any(plain, strlen(plain), PG_UTF8), false);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(encoded.data, encoded.len));
 }
 
@@ -204,7 +205,12 @@ build_url(const char *base_url, const char *path, List *names, List *values)
 	url = psprintf("%.*s%s%s", (int) base_length, base_url,
 				   path[0] == '\0' || path[0] == '/' || path[0] == '?' ? "" : "/", path);
 	forboth (name, names, value, values)
-		url = http_url_add_parameter(url, lfirst(name), lfirst(value));
+	{
+		char *text = lfirst(value);
+
+		url = http_url_add_parameter(url, lfirst(name),
+									 pg_server_to_any(text, strlen(text), PG_UTF8));
+	}
 	return url;
 }
 

@@ -84,22 +84,43 @@ follow(const char *link, const char *base_url, const http_request *request,
 	return url;
 }
 
+/* Raises for a page that does not say what the pagination reads there. */
+static void
+raise_not_said(const http_request *request, const char *what, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_JSON_TEXT),
+			 errmsg("the answer to %s %s does not say %s", request->method,
+					http_url_redact(request->url), what),
+			 errhint("Check \"%s\" in the pagination of the task: without it a page could be "
+					 "taken for the last one.",
+					 wanted)));
+}
+
 /* Whether the body says that there is nothing after this page. */
 static bool
-body_says_end(const pagination *p, const cursor *next, const http_response *response)
+body_says_end(const pagination *p, const cursor *next, const http_request *request,
+			  const http_response *response)
 {
 	char *value;
+	char *end;
+	int64 total;
 
 	if (p->has_more != NIL)
 	{
 		value = page_value(response->body, response->body_length, p->has_more);
-		if (value == NULL || strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+		if (value == NULL)
+			raise_not_said(request, "whether there is more", "has_more");
+		if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
 			return true;
 	}
 	if (p->total != NIL)
 	{
 		value = page_value(response->body, response->body_length, p->total);
-		if (value != NULL && next->records >= strtoll(value, NULL, 10))
+		total = value != NULL ? strtoll(value, &end, 10) : 0;
+		if (value == NULL || end == value || *end != '\0')
+			raise_not_said(request, "how many records there are", "total");
+		if (next->records >= total)
 			return true;
 	}
 	return false;
@@ -114,9 +135,12 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 				const http_request *request, const http_response *response,
 				const split_result *records)
 {
-	cursor next = {.at_end = true, .records = at->records + records->count};
+	cursor next = {.at_end = true,
+				   .records = at->records + records->count,
+				   .largest_page = Max(at->largest_page, records->count)};
 	const char *links;
 	char *link;
+	bool malformed;
 
 	switch (p->type)
 	{
@@ -124,7 +148,13 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 			break;
 		case PAGINATION_LINK_HEADER:
 			links = http_response_header(response, "link");
-			link = links ? http_link_target(links, "next") : NULL;
+			link = links ? http_link_target(links, "next", &malformed) : NULL;
+			if (links != NULL && link == NULL && malformed)
+				ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+								errmsg("the Link header of the answer to %s %s cannot be read",
+									   request->method, http_url_redact(request->url)),
+								errhint("It is what says whether there is a next page; a page "
+										"without it is not taken for the last one.")));
 			if (link != NULL)
 				next.url = follow(link, base_url, request, response);
 			next.at_end = next.url == NULL;
@@ -146,10 +176,12 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 		case PAGINATION_PAGE_NUMBER:
 		case PAGINATION_OFFSET:
 			next.position = at->position + (p->type == PAGINATION_PAGE_NUMBER ? 1 : records->count);
-			next.at_end = records->count == 0 || (p->size > 0 && records->count < p->size);
+			/* short is what is shorter than another page was: sources cap the size asked for */
+			next.at_end = records->count == 0 || (p->size > 0 && records->count < p->size &&
+												  records->count < at->largest_page);
 			break;
 	}
-	if (!next.at_end && body_says_end(p, &next, response))
+	if (!next.at_end && body_says_end(p, &next, request, response))
 		next.at_end = true;
 	return next;
 }

@@ -45,7 +45,8 @@ typedef struct cursor
 	char *url;
 	char *token;
 	int64 position;
-	int64 records; /* of the pages so far, as far as this attempt knows */
+	int64 records;	  /* of the pages so far */
+	int largest_page; /* records of the largest page so far, as far as this attempt knows */
 } cursor;
 
 extern pagination_type pagination_type_by_name(const char *name);

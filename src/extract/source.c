@@ -193,7 +193,7 @@ read_credentials(source *result, List *options)
 		int size = pg_b64_enc_len(strlen(plain));
 		char *encoded = palloc0(size + 1);
 
-		pg_b64_encode(plain, strlen(plain), encoded, size);
+		etl_b64_encode(plain, strlen(plain), encoded, size);
 		add_authorization(result, "Basic", encoded);
 		result->secrets = lappend(result->secrets, password);
 	}
@@ -229,6 +229,7 @@ source_open(const char *server_name)
 	result->name = pstrdup(server_name);
 	http_client_options_init(&result->client);
 	http_retry_policy_init(&result->retry);
+	result->client.allowed_hosts = pstrdup(etl_allowed_hosts);
 	foreach (cell, server->options)
 	{
 		DefElem *element = lfirst(cell);

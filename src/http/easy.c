@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "http/address.h"
 #include "http/transfer.h"
 #include "storage/fd.h"
 
@@ -109,8 +110,16 @@ receive_body(char *data, size_t size, size_t count, void *arg)
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
+	http_transfer *transfer = arg;
+	const char *allowed = transfer->client->options.allowed_hosts;
 	curl_socket_t fd;
 
+	/* another address of the host may be allowed: curl goes on to the next */
+	if (!http_address_allowed(allowed ? allowed : "", transfer->host, &address->addr))
+	{
+		transfer->address_refused = true;
+		return CURL_SOCKET_BAD;
+	}
 	if (!AcquireExternalFD())
 	{
 		(void) stop(arg, HTTP_ERROR_CONNECT, "no file descriptor is left for a connection");
@@ -399,6 +408,8 @@ http_error_name(http_error error)
 			return "redirect";
 		case HTTP_ERROR_URL:
 			return "url";
+		case HTTP_ERROR_ADDRESS:
+			return "address";
 		case HTTP_ERROR_OTHER:
 			break;
 	}

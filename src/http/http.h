@@ -31,15 +31,16 @@ typedef struct http_header
 /* Settings of a client: one source, many requests.  Times in milliseconds. */
 typedef struct http_client_options
 {
-	int connect_timeout_ms; /* default 10,000 */
-	int timeout_ms;			/* a whole transfer, default 60,000 */
-	int64 max_body_bytes;	/* decompressed, counted while streaming; default 256 MB */
-	int max_redirects;		/* default 5; one more is an error */
-	bool verify_tls;		/* default true */
-	const char *ca_file;	/* NULL: the system's */
-	const char *proxy;		/* NULL: none; the environment is not consulted */
-	const char *user_agent; /* NULL: etl/<version> */
-	int max_connections;	/* of a client, kept alive; default 16 */
+	int connect_timeout_ms;	   /* default 10,000 */
+	int timeout_ms;			   /* a whole transfer, default 60,000 */
+	int64 max_body_bytes;	   /* decompressed, counted while streaming; default 256 MB */
+	int max_redirects;		   /* default 5; one more is an error */
+	bool verify_tls;		   /* default true */
+	const char *ca_file;	   /* NULL: the system's */
+	const char *proxy;		   /* NULL: none; the environment is not consulted */
+	const char *user_agent;	   /* NULL: etl/<version> */
+	int max_connections;	   /* of a client, kept alive; default 16 */
+	const char *allowed_hosts; /* see address.c; NULL or empty: all but forbidden addresses */
 } http_client_options;
 
 typedef struct http_request
@@ -64,6 +65,7 @@ typedef enum http_error
 	HTTP_ERROR_TOO_LARGE, /* body or headers over the cap: not retried */
 	HTTP_ERROR_REDIRECT,  /* too many, or to a scheme that is not allowed */
 	HTTP_ERROR_URL,		  /* malformed, or a scheme that is not allowed */
+	HTTP_ERROR_ADDRESS,	  /* every address of the host is refused: not retried */
 	HTTP_ERROR_OTHER	  /* no memory, a refusal of libcurl: not retried */
 } http_error;
 
@@ -135,13 +137,14 @@ extern const char *http_error_name(http_error error);
 
 /* url.c */
 extern char *http_url_resolve(const char *base, const char *reference);
+extern char *http_url_host(MemoryContext context, const char *url);
 extern bool http_url_same_origin(const char *a, const char *b);
 extern char *http_url_redact(const char *url);
 extern void http_append_encoded(StringInfo out, const char *text, bool keep_slashes);
 extern char *http_url_add_parameter(const char *url, const char *name, const char *value);
 
 /* link_header.c */
-extern char *http_link_target(const char *header_value, const char *rel);
+extern char *http_link_target(const char *header_value, const char *rel, bool *malformed);
 
 /* retry_after.c */
 extern bool http_parse_retry_after(const char *value, TimestampTz now, TimestampTz *until);

@@ -78,12 +78,15 @@ has_word(const char *words, const char *word)
 
 /*
  * The target, as written, of the first link that has the relation "rel", palloc'd;
- * NULL when there is none.  Skips what it cannot read; raises nothing.
+ * NULL when there is none.  Skips what it cannot read and says so in *malformed: "no such
+ * link" is then not to be believed.  Raises nothing.
  */
 char *
-http_link_target(const char *header_value, const char *rel)
+http_link_target(const char *header_value, const char *rel, bool *malformed)
 {
 	const char *p = header_value;
+
+	*malformed = false;
 
 	if (p == NULL)
 		return NULL;
@@ -100,6 +103,7 @@ http_link_target(const char *header_value, const char *rel)
 		if (*p != '<')
 		{
 			/* junk: go on behind the next comma */
+			*malformed |= *p != '\0';
 			while (*p != '\0' && *p != ',')
 			{
 				if (*p == '"')
@@ -118,7 +122,10 @@ http_link_target(const char *header_value, const char *rel)
 		target_length = strcspn(p, ">");
 		p += target_length;
 		if (*p == '\0')
+		{
+			*malformed = true;
 			return NULL;
+		}
 		p++;
 
 		/* then parameters up to a comma. */

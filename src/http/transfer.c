@@ -112,6 +112,8 @@ start_hop(http_transfer *transfer)
 	transfer->head_lines = 0;
 	transfer->head_complete = false;
 	transfer->failure = HTTP_OK;
+	transfer->address_refused = false;
+	transfer->host = http_url_host(transfer->response->context, transfer->url);
 	http_buffer_free(&transfer->body);
 	http_decode_end(&transfer->decoder);
 
@@ -180,10 +182,13 @@ http_transfer_hop_ended(http_transfer *transfer, CURLcode code)
 		char *message = http_curl_message(code, transfer->curl_message);
 
 		error = http_error_of_curl(code, transfer->curl_message, transfer->head.length > 0);
-		fail(transfer, error,
-			 code == CURLE_OUT_OF_MEMORY && error == HTTP_ERROR_TOO_LARGE
-				 ? "a header of the answer is too large"
-				 : message);
+		if (error == HTTP_ERROR_CONNECT && transfer->address_refused)
+			fail(transfer, HTTP_ERROR_ADDRESS, "the address of the host is not allowed");
+		else
+			fail(transfer, error,
+				 code == CURLE_OUT_OF_MEMORY && error == HTTP_ERROR_TOO_LARGE
+					 ? "a header of the answer is too large"
+					 : message);
 		pfree(message);
 	}
 	else if (!http_decode_is_whole(&transfer->decoder))

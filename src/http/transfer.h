@@ -88,6 +88,7 @@ typedef struct http_transfer
 
 	/* The hop under way: a redirect starts the next one. */
 	char *url;
+	char *host; /* of url */
 	bool post;
 	bool with_body;
 	bool with_secrets;
@@ -103,7 +104,8 @@ typedef struct http_transfer
 	http_buffer body;
 	http_decoder decoder;
 	int64 wire_bytes;
-	http_error failure; /* why a callback stopped the transfer */
+	bool address_refused; /* some address of the hop's host was not allowed */
+	http_error failure;	  /* why a callback stopped the transfer */
 	const char *failure_message;
 } http_transfer;
 

@@ -83,6 +83,27 @@ parse_url(const char *url)
 }
 
 /*
+ * A palloc'd copy of a URL in which bytes that a URL cannot have - blanks, controls and
+ * all above ASCII - are percent-encoded; what a source sends must not become text of
+ * unknown encoding.
+ */
+static char *
+encode_unsafe(const char *url)
+{
+	StringInfoData encoded;
+
+	initStringInfo(&encoded);
+	for (const unsigned char *c = (const unsigned char *) url; *c != '\0'; c++)
+	{
+		if (*c <= ' ' || *c >= 127)
+			appendStringInfo(&encoded, "%%%02X", *c);
+		else
+			appendStringInfoCharMacro(&encoded, *c);
+	}
+	return encoded.data;
+}
+
+/*
  * The URL that "reference" means on the page "base", palloc'd.  With base NULL the
  * reference has to be absolute.  NULL when it is malformed or neither http nor https.
  * An absolute reference comes back as it was, but for bytes that cannot be sent
@@ -104,7 +125,7 @@ http_url_resolve(const char *base, const char *reference)
 		bool allowed = is_allowed_scheme(handle);
 
 		curl_url_cleanup(handle);
-		return allowed ? pstrdup(reference) : NULL;
+		return allowed ? encode_unsafe(reference) : NULL;
 	}
 
 	if (base != NULL)
@@ -116,7 +137,9 @@ http_url_resolve(const char *base, const char *reference)
 		bool allowed = is_allowed_scheme(handle);
 
 		curl_url_cleanup(handle);
-		return allowed ? psprintf("%.*s%s", (int) strcspn(base, "#"), base, reference) : NULL;
+		return allowed
+				   ? encode_unsafe(psprintf("%.*s%s", (int) strcspn(base, "#"), base, reference))
+				   : NULL;
 	}
 	if (code == CURLUE_OK)
 		code = curl_url_set(handle, CURLUPART_URL, reference, CURLU_URLENCODE);
@@ -124,6 +147,32 @@ http_url_resolve(const char *base, const char *reference)
 		url = get_part(handle, CURLUPART_URL, 0);
 	curl_url_cleanup(handle);
 	return url != NULL ? take_curl_string(url) : NULL;
+}
+
+/*
+ * The host of an absolute URL, brackets of IPv6 addresses taken off, in a memory context;
+ * NULL when the URL is malformed.
+ */
+char *
+http_url_host(MemoryContext context, const char *url)
+{
+	CURLU *handle = parse_url(url);
+	char *part = handle != NULL ? get_part(handle, CURLUPART_HOST, 0) : NULL;
+	char *host = NULL;
+
+	if (part != NULL)
+	{
+		size_t length = strlen(part);
+
+		host = part[0] == '[' ? MemoryContextStrdup(context, part + 1)
+							  : MemoryContextStrdup(context, part);
+		if (part[0] == '[' && length >= 2)
+			host[length - 2] = '\0';
+		curl_free(part);
+	}
+	if (handle != NULL)
+		curl_url_cleanup(handle);
+	return host;
 }
 
 /*

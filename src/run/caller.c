@@ -35,6 +35,8 @@
 
 /* How often a waiting caller looks, milliseconds; also how soon it finds it blocks its own run. */
 #define CALLER_TICK_MS 500
+/* How many coordinators may end under a waiting caller. */
+#define MAX_COORDINATOR_RESTARTS 5
 /* Least time between two progress notices, milliseconds. */
 #define NOTICE_INTERVAL_MS 1000
 
@@ -216,6 +218,7 @@ wait_for_request(int64 request_id)
 	TimestampTz last_notice = GetCurrentTimestamp();
 	char *last_activity = NULL;
 	bool unled = false;
+	int restarts = 0;
 	MemoryContext tick_context =
 		AllocSetContextCreate(CurrentMemoryContext, "etl wait", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(tick_context);
@@ -231,7 +234,15 @@ wait_for_request(int64 request_id)
 			raise_blocked(status.blocked_by_caller);
 		/* twice in a row: the one that took the request may be about to take its lock */
 		if (status.coordinator_pid == 0 && unled)
+		{
+			if (++restarts > MAX_COORDINATOR_RESTARTS)
+				ereport(ERROR,
+						(errcode(ERRCODE_INTERNAL_ERROR),
+						 errmsg("the etl coordinator has ended %d times while runs were active",
+								restarts),
+						 errhint("The server log says why.")));
 			start_coordinator(NULL, DSM_HANDLE_INVALID); /* it was terminated: go on */
+		}
 		unled = status.coordinator_pid == 0;
 		if (status.activity != NULL && status.activity[0] != '\0' &&
 			TimestampDifferenceExceeds(last_notice, now, NOTICE_INTERVAL_MS) &&

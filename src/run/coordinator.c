@@ -36,6 +36,8 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
+/* How long runs wait for a worker slot when no worker of this database has one. */
+#define SLOT_PATIENCE_MS 5000
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -60,6 +62,7 @@ typedef struct outlook
 	List *demands;	   /* of role_demand * */
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
+	int64 attempts; /* of all tasks of active runs: grows whenever a worker takes one */
 	TimestampTz next_attempt_at; /* 0: none */
 } outlook;
 
@@ -67,7 +70,8 @@ static MemoryContext wake_context;
 static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
-static bool slots_exhausted = false;
+static int64 attempts_at_failure = 0;
+static TimestampTz slots_exhausted_since = 0;
 
 /* An int4[] column of the last result as a list of integers. */
 static List *
@@ -182,12 +186,14 @@ coordinate(void)
 		demand->idle_pids = pid_list(row, 3);
 		result->demands = lappend(result->demands, demand);
 	}
-	sql_call("SELECT active_runs, next_attempt_at, worker_pids FROM etl._coordinator_outlook()", 0,
-			 NULL, NULL, NULL);
+	sql_call("SELECT active_runs, next_attempt_at, worker_pids, attempts FROM "
+			 "etl._coordinator_outlook()",
+			 0, NULL, NULL, NULL);
 	result->active_runs = (int) sql_bigint(0, 1, 0);
 	if (!sql_is_null(0, 2))
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
+	result->attempts = sql_bigint(0, 4, 0);
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -195,18 +201,18 @@ coordinate(void)
 
 /* Fails the ready tasks of a role for which no worker starts. */
 static void
-fail_ready_tasks(Oid role)
+fail_ready_tasks(Oid role, const char *message, const char *hint)
 {
 	Oid types[] = {OIDOID, TEXTOID, TEXTOID};
 	Datum values[3];
 
 	sql_begin();
 	values[0] = ObjectIdGetDatum(role);
-	values[1] = CStringGetTextDatum("no worker could be started as the pipeline's owner");
-	values[2] = CStringGetTextDatum("The server log says why: the role may lack LOGIN or CONNECT, "
-									"or a connection limit may be reached.");
+	values[1] = CStringGetTextDatum(message);
+	values[2] = CStringGetTextDatum(hint);
 	sql_call("SELECT etl._fail_ready_tasks($1, $2, $3)", 3, types, values, NULL);
 	sql_commit();
+	SetLatch(MyLatch); /* the runs they belong to have ended */
 }
 
 /*
@@ -233,8 +239,12 @@ pending_starts(const outlook *now, Oid role)
 		}
 		else if (status == BGWH_STOPPED)
 		{
-			failed_starts = start->role == failing_role ? failed_starts + 1 : 1;
+			/* it may have come, worked and gone between two looks: did anybody take a task? */
+			bool idle = now->attempts == attempts_at_failure;
+
+			failed_starts = start->role == failing_role && idle ? failed_starts + 1 : 1;
 			failing_role = start->role;
+			attempts_at_failure = now->attempts;
 		}
 		else
 		{
@@ -270,8 +280,9 @@ supply_workers(const outlook *now)
 		if (failing_role == demand->role && failed_starts >= MAX_FAILED_STARTS)
 		{
 			failed_starts = 0;
-			fail_ready_tasks(demand->role);
-			SetLatch(MyLatch);
+			fail_ready_tasks(demand->role, "no worker could be started as the pipeline's owner",
+							 "The server log says why: the role may lack LOGIN or CONNECT, or a "
+							 "connection limit may be reached.");
 			continue;
 		}
 		foreach (idle, demand->idle_pids)
@@ -287,14 +298,22 @@ supply_workers(const outlook *now)
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);
-				if (!slots_exhausted)
+				if (slots_exhausted_since == 0)
+				{
+					slots_exhausted_since = GetCurrentTimestamp();
 					ereport(LOG, (errmsg("etl: no free background worker slot, runs wait"),
 								  errhint("Increase max_worker_processes.")));
-				slots_exhausted = true;
+				}
+				else if (workers == 0 &&
+						 TimestampDifferenceExceeds(slots_exhausted_since, GetCurrentTimestamp(),
+													SLOT_PATIENCE_MS))
+					fail_ready_tasks(demand->role, "no free background worker slot",
+									 "Increase max_worker_processes: etl needs one for the "
+									 "coordinator and at least one for a worker.");
 				MemoryContextSwitchTo(old);
 				return;
 			}
-			slots_exhausted = false;
+			slots_exhausted_since = 0;
 			starts = lappend(starts, start);
 		}
 	}

@@ -68,7 +68,8 @@ publish_once(int64 task_run_id, int attempt, List *targets)
 		Oid relation = lfirst_oid(cell);
 
 		/* as LOCK TABLE: who may not write a table may not lock it; the load will say so */
-		if (pg_class_aclcheck(relation, GetUserId(), ACL_INSERT) == ACLCHECK_OK)
+		if (pg_class_aclcheck(relation, GetUserId(), ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE) ==
+			ACLCHECK_OK)
 			LockRelationOid(relation, ShareRowExclusiveLock);
 	}
 	SPI_connect();

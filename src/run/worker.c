@@ -162,6 +162,7 @@ work_on(const claimed_task *task)
 		QueryCancelPending = false;
 		RESUME_INTERRUPTS();
 	}
+	QueryCancelPending = false; /* too late: the task has ended */
 	etl_unlock(ETL_LOCK_ATTEMPT, task->task_run_id, ExclusiveLock);
 }
 
