@@ -11,6 +11,7 @@ CREATE TABLE etl.pipeline (
 	retry_delay interval NOT NULL DEFAULT '30 seconds' CHECK (retry_delay >= interval '0'),
 	paused		boolean NOT NULL DEFAULT false,
 	template	text,
+	template_options jsonb,
 	options		jsonb NOT NULL DEFAULT '{}',
 	generation	bigint NOT NULL DEFAULT 1,
 	created_at	timestamptz NOT NULL DEFAULT now(),

@@ -24,7 +24,7 @@ BEGIN
 	END IF;
 	UPDATE etl.pipeline p SET description = _save_pipeline_as_owner.description, schedule = _save_pipeline_as_owner.schedule,
 		timezone = _save_pipeline_as_owner.timezone, retries = _save_pipeline_as_owner.retries, retry_delay = _save_pipeline_as_owner.retry_delay,
-		options = _save_pipeline_as_owner.options, template = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
+		options = _save_pipeline_as_owner.options, template = NULL, template_options = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
 	WHERE p.pipeline = _save_pipeline_as_owner.pipeline;
 END
 $$;
@@ -65,15 +65,15 @@ COMMENT ON FUNCTION etl._check_pipeline_settings(text, text, text, integer, inte
 -- be found out by waiting.
 CREATE FUNCTION etl._notice_schedule(pipeline text, schedule text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
+AS $function$
 BEGIN
 	IF schedule IS NOT NULL THEN
 		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it yet', pipeline
-			USING HINT = format('Fire it with pg_cron: SELECT cron.schedule(%L, ''…'', ''SELECT etl_run(current_date - 1, %L)''); '
+			USING HINT = format('Fire it with pg_cron: SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$); '
 				'the built-in scheduler, which will need shared_preload_libraries = ''etl'', is not part of this version.', pipeline, pipeline);
 	END IF;
 END
-$$;
+$function$;
 COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule is not fired by the extension itself';
 
 CREATE FUNCTION etl._check_may_own() RETURNS void
@@ -158,19 +158,50 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._forget_pipeline_as_owner(text) IS 'does what etl._forget_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._forget_pipeline(text) IS 'deletes a pipeline''s declarations for the acting role';
 
+-- The views a pipeline stands on besides those that declarations make: transformations,
+-- views between raw and them or under checks, for_each; those that read others first.
+CREATE FUNCTION etl._helper_views(pipeline text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE made AS (
+		SELECT etl._relation(t.target_schema, (p.prefix || t.target_name)::name) AS oid
+		FROM etl._tasks(pipeline) t, unnest('{"",vr_,vl_}'::text[]) p(prefix)
+		WHERE t.kind IN ('extract', 'load')),
+	readers(oid, depth) AS (
+		SELECT m.oid::oid, 0 FROM made m WHERE m.oid IS NOT NULL
+		UNION
+		SELECT w.ev_class, r.depth + 1
+		FROM readers r
+		JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.classid = 'pg_rewrite'::regclass
+		JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> r.oid
+		WHERE r.depth < 50)
+	SELECT coalesce(array_agg(v.oid::regclass::text ORDER BY v.depth DESC, v.oid DESC), '{}')
+	FROM (SELECT r.oid, max(r.depth) AS depth FROM readers r GROUP BY r.oid
+		  UNION
+		  SELECT to_regclass(t.definition ->> 'for_each')::oid, 0 FROM etl._tasks(pipeline) t WHERE t.kind = 'extract') v
+	JOIN pg_class c ON c.oid = v.oid AND c.relkind = 'v'
+	JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname IN (SELECT t.target_schema FROM etl._tasks(pipeline) t)
+	  AND NOT EXISTS (SELECT FROM made m WHERE m.oid = v.oid)
+$$;
+COMMENT ON FUNCTION etl._helper_views(text) IS 'views in a pipeline''s schemas that read its tables, and its for_each views';
+
 CREATE FUNCTION etl.drop_pipeline(pipeline text, drop_data boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task;
 	dropped etl.task[];
+	helpers text[];
+	helper text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
+	helpers := etl._helper_views(pipeline);
 	dropped := ARRAY(SELECT x FROM etl._tasks(pipeline) x WHERE x.kind IN ('extract', 'load') ORDER BY x.position DESC);
 	PERFORM etl._forget_pipeline(pipeline);
 	IF drop_data THEN
-		FOREACH t IN ARRAY dropped LOOP
-			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'txf_' || t.target_name);
+		FOREACH helper IN ARRAY helpers LOOP
+			EXECUTE format('DROP VIEW IF EXISTS %s', helper);
 		END LOOP;
 		FOREACH t IN ARRAY dropped LOOP
 			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vl_' || t.target_name);

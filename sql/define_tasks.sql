@@ -19,7 +19,7 @@ COMMENT ON FUNCTION etl._task_name(text, text) IS 'a task as depends_on names it
 CREATE FUNCTION etl._forget_target_state_as_owner(pipeline text, task text) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-	DELETE FROM etl.target_state s USING etl._own_pipeline(pipeline) p
+	DELETE FROM etl.target_state s USING etl._own_pipeline(_forget_target_state_as_owner.pipeline) p
 	WHERE s.pipeline = p.pipeline AND s.task = _forget_target_state_as_owner.task
 $$;
 CREATE FUNCTION etl._forget_target_state(pipeline text, task text) RETURNS void

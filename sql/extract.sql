@@ -52,7 +52,7 @@ CREATE FUNCTION etl._record_partition(task_run_id bigint, attempt integer, load_
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	UPDATE etl.load l SET partition_key = l.load_id, partition_name = _record_partition.partition_name
-	FROM etl._fence_load(task_run_id, attempt, load_id) f
+	FROM etl._fence_load(_record_partition.task_run_id, _record_partition.attempt, _record_partition.load_id) f
 	WHERE l.load_id = f.load_id AND l.state = 'loading'
 $$;
 COMMENT ON FUNCTION etl._record_partition(bigint, integer, bigint, name) IS 'records that a load has a partition of its own';

@@ -112,7 +112,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
-	UPDATE etl.pipeline p SET template = _set_template_as_owner.template WHERE p.pipeline = _set_template_as_owner.pipeline;
+	UPDATE etl.pipeline p SET template = _set_template_as_owner.template, template_options = _set_template_as_owner.options WHERE p.pipeline = _set_template_as_owner.pipeline;
 END
 $$;
 CREATE FUNCTION etl._set_template(pipeline text, template text, options jsonb) RETURNS void

@@ -2,6 +2,7 @@
 -- hold and what it holds: rows that are right already are not touched.
 
 CREATE TYPE etl._load_counts AS (inserted bigint, updated bigint, deleted bigint, unchanged bigint);
+COMMENT ON TYPE etl._load_counts IS 'what a load changed in its target';
 
 -- Makes the rows of target in a scope equal to those of a relation with the same key.
 -- wanted: a relation with the source's columns; scope: a condition on alias t, the rows

@@ -128,6 +128,10 @@ BEGIN
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'inserted', counts.inserted, 'updated', counts.updated, 'deleted', counts.deleted, 'unchanged', counts.unchanged));
 		ELSE
+			IF etl._relation(s.target_schema, s.target_name) IS NULL THEN
+				RAISE EXCEPTION 'relation "%" of check "%" does not exist', etl._full_name(s.target_schema, s.target_name), s.task
+					USING ERRCODE = 'undefined_table', HINT = 'It was there when the check was declared; make it again, or declare the pipeline without the check.';
+			END IF;
 			c := etl._run_check(etl._relation(s.target_schema, s.target_name), s.definition ->> 'check_type', s.definition -> 'arguments');
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'target', etl._full_name(s.target_schema, s.target_name), 'check_type', s.definition ->> 'check_type',

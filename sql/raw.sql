@@ -145,7 +145,7 @@ COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a s
 
 -- One load a call and a transaction: DROP keeps readers out until it commits.  A DELETE is
 -- safe under any reader; a DROP is not, a snapshot taken before the load was superseded
--- would find the table empty: it waits for the horizon, and briefly for locks.
+-- would find the table empty: it waits for the horizon, and for no lock.
 CREATE FUNCTION etl._reclaim(schema_name name, relation_name name) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
@@ -157,6 +157,8 @@ BEGIN
 		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
 		IF l.partition_name IS NOT NULL AND etl._relation(schema_name, l.partition_name) IS NOT NULL THEN
 			BEGIN
+				-- never queue for a lock: readers would queue behind
+				EXECUTE format('LOCK TABLE ONLY %I.%I, %I.%I IN ACCESS EXCLUSIVE MODE NOWAIT', schema_name, relation_name, schema_name, l.partition_name);
 				EXECUTE format('DROP TABLE %I.%I', schema_name, l.partition_name);
 			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 				CONTINUE;		-- a reader holds it: the next run tries again

@@ -46,6 +46,8 @@ BEGIN
 	SELECT w.worker, (SELECT string_agg(DISTINCT coalesce(l.relation::regclass::text, l.locktype), ', ') FROM pg_locks l WHERE l.pid = w.worker AND NOT l.granted) AS lock
 	INTO r FROM waiting w WHERE w.pid = pg_backend_pid() LIMIT 1;
 	IF FOUND THEN
+		-- cancelled while it waits: once the caller's error lets go of the lock, it would go on
+		PERFORM pg_cancel_backend(r.worker) FROM etl._locks_held() h WHERE h.pid = r.worker AND h.kind = etl._lock_kind('attempt');
 		blocked_by_caller := format('Process %s waits for %s, which this session has locked.', r.worker, coalesce(r.lock, 'a lock'));
 	END IF;
 END

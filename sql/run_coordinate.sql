@@ -27,9 +27,9 @@ COMMENT ON FUNCTION etl._wake(integer) IS 'wakes a process of this server when t
 
 CREATE FUNCTION etl._may_go_away(code text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT code <> '57014' AND left(code, 2) IN ('08', '40', '53', '55', '57', '58') $$;
+AS $$ SELECT code NOT IN ('57014', '53400') AND left(code, 2) IN ('08', '40', '53', '55', '57', '58') $$;
 COMMENT ON FUNCTION etl._may_go_away(text) IS
-	'whether an error may go away by itself: connections, deadlocks, resources, locks, crashes; a wrong definition or wrong data does not';
+	'whether an error may go away soon: connections, deadlocks, resources, locks, crashes; a wrong definition, wrong data or a long rate limit does not';
 
 -- Decides what becomes of an attempt that failed.
 CREATE FUNCTION etl._end_failed_attempt(t etl.task_run, code text, message text, detail text, hint text) RETURNS text
@@ -220,11 +220,13 @@ BEGIN
 							 OR t.state = 'queued' AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = x.run_id AND d.kind = 'extract' AND d.state IN ('failed', 'cancelled', 'upstream_failed'))))
 	LOOP
 		SELECT * INTO f FROM etl.task_run t
-		WHERE t.run_id = r.run_id AND t.state IN ('failed', 'cancelled') ORDER BY (t.kind = 'publish'), t.ended_at, t.position LIMIT 1;
+		WHERE t.run_id = r.run_id AND t.state IN ('failed', 'cancelled') ORDER BY (t.attempt = 0), (t.kind = 'publish'), t.ended_at, t.position LIMIT 1;
 		IF NOT FOUND THEN
 			PERFORM etl._end_run(r, 'success', NULL, NULL, NULL, NULL, NULL);
 		ELSIF f.state = 'cancelled' THEN
-			PERFORM etl._end_run(r, 'cancelled', f.task, '57014', 'the run was cancelled', f.error_message, f.error_hint);
+			PERFORM etl._end_run(r, 'cancelled', NULL, '57014', 'the run was cancelled',
+				coalesce((SELECT q.reason FROM etl.cancel_request q WHERE q.run_id = r.run_id), format('Task %s was cancelled.', f.task)),
+				'Run the interval again: it goes on at the first slice that is not committed.');
 		ELSE
 			-- the publication carries the error; the part of it that failed is what a person asks for
 			PERFORM etl._end_run(r, 'failed',

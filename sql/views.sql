@@ -8,7 +8,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 				WHEN p.paused THEN 'paused' END AS cannot_run_because,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
-		   p.template, p.options, p.created_at, p.altered_at
+		   p.template, p.template_options, p.options, p.created_at, p.altered_at
 	FROM etl.pipeline p
 	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true
 	WHERE etl._may_see(p.owner);

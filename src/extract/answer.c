@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
 #include "extract/answer.h"
@@ -24,9 +25,18 @@ answer_excerpt(const source *from, const http_response *response)
 	int length = Min(response->body_length, BODY_EXCERPT_BYTES);
 	char *excerpt = pnstrdup(response->body, length);
 
+	bool shown = GetDatabaseEncoding() == PG_UTF8;
+
+	/* cut between characters, then see whether they are any */
+	if (shown)
+	{
+		length = pg_encoding_mbcliplen(PG_UTF8, excerpt, length, length);
+		excerpt[length] = '\0';
+		shown = pg_verify_mbstr(PG_UTF8, excerpt, strlen(excerpt), true);
+	}
 	for (char *c = excerpt; *c; c++)
 	{
-		if ((unsigned char) *c < ' ' || IS_HIGHBIT_SET(*c))
+		if ((unsigned char) *c < ' ' || (!shown && IS_HIGHBIT_SET(*c)))
 			*c = ' ';
 	}
 	return source_hide_secrets(from, excerpt);

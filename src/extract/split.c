@@ -272,6 +272,8 @@ split_records(const char *body, size_t length, List *path, split_result *result)
 	skip_space(&s);
 	if (s.at == s.end)
 		fail(&s, "the page is empty");
+	else if (*s.at == '<')
+		fail(&s, "it begins like HTML or XML");
 	else if (split_value(&s, path, 0))
 	{
 		skip_space(&s);

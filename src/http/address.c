@@ -212,3 +212,33 @@ http_address_allowed(const char *list, const char *host, const struct sockaddr *
 	}
 	return (name_listed || !any_listed) && !is_forbidden(&target);
 }
+
+/*
+ * Whether a URL's host may be asked for through a proxy, which resolves it: only its name
+ * can be checked here, or its address when it is written as one.
+ */
+bool
+http_host_allowed(const char *list, const char *host)
+{
+	mapped_address target;
+	bool is_address = parse_address(host, &target);
+	const char *entry;
+	size_t length;
+	bool any_listed = false;
+
+	while (next_entry(&list, &entry, &length))
+	{
+		mapped_address range;
+		int bits;
+
+		any_listed = true;
+		if (parse_range(entry, length, &range, &bits) == 1)
+		{
+			if (is_address && in_range(&target, &range, bits))
+				return true;
+		}
+		else if ((length == 1 && *entry == '*') || name_matches(host, entry, length))
+			return !is_address || !is_forbidden(&target);
+	}
+	return !any_listed && (!is_address || !is_forbidden(&target));
+}

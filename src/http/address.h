@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 extern const char *http_allowed_hosts_problem(const char *list);
+extern bool http_host_allowed(const char *list, const char *host);
 extern bool http_address_allowed(const char *list, const char *host,
 								 const struct sockaddr *address);
 

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "http/address.h"
 #include "http/transfer.h"
 #include "utils/memutils.h"
 
@@ -120,6 +121,14 @@ start_hop(http_transfer *transfer)
 	if (left < 1)
 	{
 		fail(transfer, HTTP_ERROR_TIMEOUT, "the time allowed was used up by redirects");
+		return;
+	}
+	if (client->options.proxy != NULL && client->options.proxy[0] != '\0' &&
+		(transfer->host == NULL ||
+		 !http_host_allowed(client->options.allowed_hosts ? client->options.allowed_hosts : "",
+							transfer->host)))
+	{
+		fail(transfer, HTTP_ERROR_ADDRESS, "the host is not allowed");
 		return;
 	}
 

@@ -147,10 +147,13 @@ check_connection(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* Waits for a latch or some milliseconds, answering interrupts. */
 static void
-wait_a_tick(void)
+wait_ms(long ms)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, CALLER_TICK_MS,
+	/* the last query's catalog snapshot would hold back the horizon meanwhile */
+	InvalidateCatalogSnapshotConditionally();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	check_connection();
@@ -197,7 +200,7 @@ start_coordinator(run_request *request, dsm_handle handle)
 			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 							errmsg("the etl coordinator ended before it took the request"),
 							errhint("The server log says why.")));
-		wait_a_tick();
+		wait_ms(CALLER_TICK_MS);
 		if (!request->done)
 			check_coordinator_blocked(pid);
 	}
@@ -231,7 +234,17 @@ wait_for_request(int64 request_id)
 		if (status.active == 0)
 			break;
 		if (status.blocked_by_caller != NULL)
-			raise_blocked(status.blocked_by_caller);
+		{
+			char *detail = MemoryContextStrdup(old, status.blocked_by_caller);
+
+			/* its worker has been cancelled: let the run end, so that it can be asked for again */
+			etl_unlock(ETL_LOCK_CALLER, request_id, ExclusiveLock);
+			wake_process(status.coordinator_pid);
+			for (int tick = 0; tick < 10 && read_status(request_id).active > 0; tick++)
+				wait_ms(100);
+			etl_lock(ETL_LOCK_CALLER, request_id, ExclusiveLock);
+			raise_blocked(detail);
+		}
 		/* twice in a row: the one that took the request may be about to take its lock */
 		if (status.coordinator_pid == 0 && unled)
 		{
@@ -255,7 +268,7 @@ wait_for_request(int64 request_id)
 			last_activity = MemoryContextStrdup(old, status.activity);
 		}
 		MemoryContextReset(tick_context);
-		wait_a_tick();
+		wait_ms(CALLER_TICK_MS);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tick_context);
@@ -361,7 +374,8 @@ etl_run(PG_FUNCTION_ARGS)
 	request.run_date = PG_GETARG_DATEADT(0);
 	if (DATE_NOT_FINITE(request.run_date))
 		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("run_date must be finite")));
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("run_date must be finite"),
+				 errhint("For example etl_run(date '2026-11-19').")));
 	if (!PG_ARGISNULL(1))
 	{
 		request.has_pipeline = true;
@@ -388,7 +402,8 @@ etl_run_procedure(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("pipeline, interval_start and interval_end must not be null")));
+						errmsg("pipeline, interval_start and interval_end must not be null"),
+						errhint("For example CALL etl.run('shop', '2026-11-19', '2026-11-20').")));
 	request.has_pipeline = true;
 	strlcpy(request.pipeline, text_to_cstring(PG_GETARG_TEXT_PP(0)), sizeof(request.pipeline));
 	request.has_interval = true;

@@ -353,6 +353,30 @@ is_refused('alice', "SELECT $_", '42501', $_)
 	'etl._finish_runs()', "etl._end_run(NULL, 'failed', NULL, NULL, NULL, NULL, NULL)",
 	"etl._end_failed_attempt(NULL, '57014', 'x', NULL, NULL)", "etl._record_evidence(NULL, '[]', 'published')", 'etl._wake(1)');
 
+is(value($node, "SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc WHERE pronamespace = 'etl'::regnamespace
+		AND proname LIKE '%\\_as\\_owner' AND has_function_privilege('alice', oid, 'EXECUTE')"),
+	'', 'no function that acts with the rights of the extension is to be had directly');
+is(value($node, "SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc WHERE pronamespace = 'etl'::regnamespace
+		AND prosecdef AND NOT coalesce(proconfig::text, '') LIKE '%search_path=pg_catalog, pg_temp%'"),
+	'', 'every SECURITY DEFINER function has a search_path of its own');
+
+# A function of alice's acts as alice, even when a superuser is made to call it; and one
+# of bob's that he lets her call acts as bob.
+works('alice', <<'SQL', 'a SECURITY DEFINER function of hers');
+CREATE FUNCTION evil.as_alice(statement text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS
+	$$ DECLARE result text; BEGIN EXECUTE statement INTO result; RETURN result; END $$;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+SQL
+is_refused('postgres', "SELECT evil.as_alice(\$\$SELECT $_\$\$)", [ '42501', '42704' ], "a superuser led to call $_ by alice's function")
+  foreach ("etl.pause('bobs')", "etl.alter_pipeline('bobs', retries => 9)", "etl.cancel($bobs_run)", "etl.drop_pipeline('bobs')",
+	"state FROM etl_run(date '$day', 'bobs')");
+works('bob', <<'SQL', 'a SECURITY DEFINER function of his');
+CREATE FUNCTION bobs_stg.pause() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ SELECT etl.pause('bobs') $$;
+GRANT USAGE ON SCHEMA bobs_stg TO alice;
+SQL
+works('alice', 'SELECT bobs_stg.pause()', "what an owner's function does, it does as the owner", '1');
+works('bob', "SELECT etl.resume('bobs')", 'who can undo it', '1');
+
 # A worker's bookkeeping: not with another role's attempt, not without a current one.
 my ($own_task_run) = split /\n/, as('alice', "SELECT task_run_id FROM etl.task_runs WHERE pipeline = 'pages' AND kind = 'extract' ORDER BY 1 DESC LIMIT 1")->{out};
 my ($own_load) = split /\n/, as('alice', "SELECT load_id FROM etl.loads WHERE pipeline = 'pages' ORDER BY 1 DESC LIMIT 1")->{out};

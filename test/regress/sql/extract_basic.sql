@@ -17,7 +17,7 @@ SELECT etl.add_extract('eb', 'eb.pages', 'eb_api', path => '/pages/eb', query =>
 SELECT * FROM pg_temp.extract('eb', '2024-01-01');
 SELECT load_id = (SELECT max(load_id) FROM etl.loads) AS load, data_interval_start, data_interval_end, slice, record_number, item, payload -> 'id' AS id, jsonb_typeof(payload) AS type, fetched_at <= now() AS fetched
 FROM eb.vr_pages ORDER BY slice, record_number;
-SELECT slice, item, item_values, pg_temp.stable(request) AS request, status, attempts, next_cursor, bytes > 0 AS bytes, fetched, loaded, quarantined FROM etl.slices WHERE pipeline = 'eb' ORDER BY slice;
+SELECT slice, item, item_values, pg_temp.stable(request) AS request, status, attempts, next_cursor IS NULL AS last, bytes > 0 AS bytes, fetched, loaded, quarantined FROM etl.slices WHERE pipeline = 'eb' ORDER BY slice;
 SELECT task, data_interval_start, state, requests, fetched, loaded, quarantined, partition_name, completed_at IS NOT NULL AS completed, published_at IS NOT NULL AS published FROM etl.loads WHERE pipeline = 'eb';
 SELECT task, kind, state, attempt, requests, fetched, loaded, quarantined FROM etl.task_runs WHERE pipeline = 'eb' ORDER BY task;
 
@@ -25,7 +25,7 @@ SELECT task, kind, state, attempt, requests, fetched, loaded, quarantined FROM e
 -- Link headers, several items, placeholders
 --
 CREATE TABLE eb.shops (shop text, pages integer, "Odd Name" text);
-INSERT INTO eb.shops VALUES ('a', 2, 'x y'), ('b', 1, 'ü/?#&=+%'), ('c', 3, '');
+INSERT INTO eb.shops VALUES ('a', 2, 'x y'), ('b', 1, 'ü?#&=+%'), ('c', 3, '');
 BEGIN;
 SELECT etl.create_pipeline('eb', timezone => 'Europe/Berlin', replace => true);
 SELECT etl.add_extract('eb', 'eb.linked', 'eb_api', path => '/pages/{shop}', query => '{"pages": "{pages}", "per_page": 2, "style": "array"}',
@@ -36,15 +36,18 @@ SELECT item ->> 'shop' AS shop, count(*), min(slice) AS first_slice, array_agg(D
 SELECT slice, item, item_values ->> 'shop' AS shop, next_cursor IS NULL AS last_of_item, fetched FROM etl.slices WHERE task = 'eb.linked' ORDER BY slice;
 
 -- what arrives
+UPDATE eb.shops SET "Odd Name" = 'z' WHERE shop = 'c';
 BEGIN;
 SELECT etl.create_pipeline('eb', timezone => 'Europe/Berlin', replace => true);
-SELECT etl.add_extract('eb', 'eb.echo', 'eb_api', path => '/echo/{shop}/{Odd Name}/{ds}/{{x}}',
+SELECT etl.add_extract('eb', 'eb.path', 'eb_api', path => '/pages/{Odd Name}-{ds}-{data_interval_end:DD.MM.YYYY}', query => '{"pages": 1, "per_page": 1}', for_each => 'eb.shops', records => '$.data[*]');
+SELECT etl.add_extract('eb', 'eb.echo', 'eb_api', path => '/echo',
 	query => '{"since": "{data_interval_start}", "until": "{data_interval_end}", "local": "{data_interval_start:YYYY-MM-DD HH24:MI}", "odd": "{Odd Name}", "n": 1.50, "yes": true, "brace": "{{ds}}", "empty": ""}',
 	headers => '{"X-Shop": "{shop}", "X-Day": "{ds}", "Accept": "application/json; v=2"}', for_each => 'eb.shops', records => '$');
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-03-31');
-SELECT jsonb_pretty(payload - 'headers' - 'time' - 'n' - 'connection' - 'listener') FROM eb.vr_echo ORDER BY item ->> 'shop';
-SELECT h.key, h.value FROM eb.vr_echo, jsonb_each(payload -> 'headers') h WHERE item ->> 'shop' = 'a' AND h.key NOT IN ('host', 'Host') ORDER BY 1;
+SELECT slice, pg_temp.stable(request) AS request, fetched FROM etl.slices WHERE pipeline = 'eb' AND task = 'eb.path' ORDER BY slice;
+SELECT item ->> 'shop' AS shop, e.key, e.value FROM eb.vr_echo, jsonb_each(payload - 'headers') e ORDER BY 1, 2;
+SELECT item ->> 'shop' AS shop, lower(h.key) AS header, h.value FROM eb.vr_echo, jsonb_each(payload -> 'headers') h WHERE lower(h.key) <> 'host' ORDER BY 1, 2;
 -- the id of the run
 BEGIN;
 SELECT etl.create_pipeline('eb', replace => true);
@@ -56,10 +59,10 @@ SELECT payload::text ~ ('run=' || (SELECT max(run_id) FROM etl.runs WHERE pipeli
 CREATE VIEW eb.nobody AS SELECT 'x' AS shop WHERE false;
 BEGIN;
 SELECT etl.create_pipeline('eb', replace => true);
-SELECT etl.add_extract('eb', 'eb.none', 'eb_api', path => '/pages/{shop}', for_each => 'eb.nobody');
+SELECT etl.add_extract('eb', 'eb.nothing', 'eb_api', path => '/pages/{shop}', for_each => 'eb.nobody');
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-01-01');
-SELECT state, requests, fetched FROM etl.loads WHERE task = 'eb.none';
+SELECT state, requests, fetched FROM etl.loads WHERE task = 'eb.nothing';
 
 --
 -- Rejected records: in quarantine with their bytes, the rest of the page is loaded
@@ -71,7 +74,7 @@ SELECT etl.add_extract('eb', 'eb.bad', 'eb_api', path => '/fault/{fault}', query
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-01-01');
 SELECT item_values ->> 'fault' AS fault, fetched, loaded, quarantined FROM etl.slices WHERE task = 'eb.bad' ORDER BY 1;
-SELECT s.item_values ->> 'fault' AS fault, q.record_number, q.byte_offset > 0 AS offset, left(encode(q.record, 'escape'), 60) AS record, q.reason_code, q.reason, pg_temp.stable(q.request) AS request, q.load_state
+SELECT s.item_values ->> 'fault' AS fault, q.record_number, q.byte_offset > 0 AS offset, left(encode(q.record, 'escape'), 60) AS record, q.reason_code, left(q.reason, 40) AS reason, pg_temp.stable(q.request) AS request, q.load_state
 FROM etl.quarantine q JOIN etl.slices s USING (load_id, slice) WHERE q.task = 'eb.bad' ORDER BY 1;
 SELECT item ->> 'fault' AS fault, record_number, payload -> 'id' AS id, left((payload - 'id' - 'updated_at')::text, 60) AS rest FROM eb.vr_bad WHERE item ->> 'fault' IN ('big_integer', 'missing_field', 'duplicate_key') ORDER BY 1, 2;
 SELECT level, task, message FROM etl.log WHERE pipeline = 'eb' AND level = 'WARN';

@@ -1,0 +1,716 @@
+-- Mode scd2: a row for each version of a key, with its validity (slowly changing dimension, type 2).
+--
+-- What each interval said is kept in obs_<table>, and the history of a key is folded from
+-- all of it whenever anything about the key has changed.  So the order in which intervals
+-- are run cannot matter: the history is a function of what they say.
+--
+-- Two kinds of observation, told apart by their span:
+--   a point (observed_from = observed_until): an interval of a source of changes said this;
+--   a run (observed_from < observed_until): every snapshot taken from the one until before
+--   the other said this, 'infinity' for no end so far.  A snapshot that says nothing new
+--   writes nothing, and a corrected one splits the runs through it.  snp_<table> lists
+--   which snapshots were taken, because the next one after a correction says where it ends.
+
+CREATE TYPE etl._scd2_shape AS (
+	key text[],				-- the business key
+	columns text[],			-- what else the view gives and the target has
+	tracked text[],			-- those of them whose change makes a version
+	observed text[],		-- all columns of the view
+	effective_at text,		-- the column that says from when on a row holds
+	version text,			-- which of several rows for one moment counts
+	valid_from text, valid_to text, is_current text, version_number text, is_deleted text,
+	validity text,			-- the type of valid_from and valid_to
+	open_end text,
+	timezone text,			-- of the intervals, when the validity has none
+	kind text,				-- snapshot, changes or history
+	deletes text);
+
+CREATE FUNCTION etl._column_list(columns text[], pattern text DEFAULT '%1$I', separator text DEFAULT ', ') RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT string_agg(format(pattern, c), separator ORDER BY n) FROM unnest(columns) WITH ORDINALITY u(c, n) $$;
+COMMENT ON FUNCTION etl._column_list(text[], text, text) IS 'columns as a piece of SQL, each by a pattern of format(); NULL for none';
+
+-- The names of the columns that the mode fills, by what they are for: as the options say,
+-- else by default.  A default one that an existing table has not is done without.
+CREATE FUNCTION etl._scd2_roles(relation_name name, target regclass, options jsonb) RETURNS TABLE (role text, column_name text, given boolean)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT r.role, CASE WHEN options -> 'columns' ? r.role THEN options -> 'columns' ->> r.role
+						WHEN target IS NULL OR r.role IN ('valid_from', 'valid_to')
+							 OR r.role = 'is_deleted' AND coalesce(options ->> 'deletes' = 'new_row', false)
+							 OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = target AND a.attname = r.name AND NOT a.attisdropped) THEN r.name END,
+		   coalesce(options -> 'columns' ? r.role, false)
+	FROM (VALUES (1, 'surrogate_key', relation_name || '_key'), (2, 'valid_from', 'valid_from'), (3, 'valid_to', 'valid_to'),
+		(4, 'is_current', 'is_current'), (5, 'version', 'version_number'),
+		(6, 'is_deleted', CASE WHEN options ->> 'deletes' = 'new_row' THEN 'is_deleted' END)) r(n, role, name)
+	ORDER BY r.n
+$$;
+COMMENT ON FUNCTION etl._scd2_roles(name, regclass, jsonb) IS 'the columns mode scd2 fills itself, by what they are for';
+
+CREATE FUNCTION etl._check_scd2_options(relation_name name, source regclass, key text[], version text, source_kind text, options jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	effective_at text := options ->> 'effective_at';
+	deletes text := options ->> 'deletes';
+	view_columns text[] := (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = source AND attnum > 0 AND NOT attisdropped);
+	entry record;
+	problem text;
+BEGIN
+	IF key IS NULL THEN
+		RAISE EXCEPTION 'mode scd2 needs a key'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell things apart, whatever their version, for example key => ''{customer_id}''.';
+	END IF;
+	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,deletes,effective_at,open_end,touch,tracked,whole_history}');
+	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options) e ORDER BY 1 LOOP
+		problem := CASE
+			WHEN entry.name = 'effective_at' AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the column of the view that says from when on a row holds.'
+			WHEN entry.name = 'deletes' AND (entry.type <> 'string' OR entry.text NOT IN ('ignore', 'close', 'new_row'))
+				THEN 'What becomes of a key that is gone: ignore, close (its last version ends) or new_row (a version with is_deleted).'
+			WHEN entry.name = 'open_end' AND (entry.type <> 'string' OR entry.text !~ '^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2})$')
+				THEN 'The end of versions that still hold: infinity or a date such as 9999-12-31.'
+			WHEN entry.name = 'whole_history' AND entry.type <> 'boolean' THEN 'It is true when the view gives all versions of all keys, whatever the interval.'
+			WHEN entry.name = 'columns' AND entry.type <> 'object' THEN 'It names the columns the mode fills, for example {"valid_from": "start_date"}.'
+			WHEN entry.name IN ('tracked', 'touch') AND (entry.type <> 'array'
+				OR jsonb_path_exists(entry.value, '$[*] ? (@.type() != "string")')) THEN 'It is a list of columns, for example ["name", "city"].'
+			END;
+		IF problem IS NOT NULL THEN
+			RAISE EXCEPTION 'invalid option "%": %', entry.name, entry.value USING ERRCODE = 'invalid_parameter_value', HINT = problem;
+		END IF;
+	END LOOP;
+	IF options ? 'open_end' THEN
+		BEGIN
+			PERFORM (options ->> 'open_end')::date;
+		EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+			RAISE EXCEPTION 'invalid option "open_end": %', options -> 'open_end'
+				USING ERRCODE = 'invalid_parameter_value', DETAIL = SQLERRM, HINT = 'It is infinity or a date such as 9999-12-31.';
+		END;
+	END IF;
+	SELECT c INTO problem FROM unnest(view_columns) c WHERE c ~ '^etl_' OR c IN ('observed_pipeline', 'observed_from', 'observed_until') LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of % has a name that mode scd2 needs', problem, source
+			USING ERRCODE = 'reserved_name', HINT = 'Give it another name in the view; observed_pipeline, observed_from, observed_until and etl_… are taken.';
+	END IF;
+	IF effective_at IS NOT NULL THEN
+		PERFORM etl._check_columns(source, ARRAY[effective_at], 'effective_at');
+		IF effective_at = ANY (key) THEN
+			RAISE EXCEPTION 'effective_at "%" is part of the key', effective_at
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'The key tells things apart, not their versions; leave it out there.';
+		END IF;
+	END IF;
+	IF options ? 'tracked' THEN
+		PERFORM etl._check_columns(source, (SELECT array_agg(t) FROM jsonb_array_elements_text(options -> 'tracked') t), 'tracked');
+		SELECT t INTO problem FROM jsonb_array_elements_text(options -> 'tracked') t WHERE t = ANY (key) OR t = effective_at LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION 'column "%" cannot be tracked', problem
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'Tracked are columns that may change from version to version, not the key and not effective_at.';
+		END IF;
+	END IF;
+
+	PERFORM etl._check_option_names('option "columns"', coalesce(options -> 'columns', '{}'), '{surrogate_key,valid_from,valid_to,is_current,version,is_deleted}');
+	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options -> 'columns') e ORDER BY 1 LOOP
+		IF entry.type NOT IN ('string', 'null') OR octet_length(entry.text) NOT BETWEEN 1 AND 63 THEN
+			RAISE EXCEPTION 'invalid entry "%" in option "columns": %', entry.name, entry.value
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the name of a column, or null for none.';
+		ELSIF entry.type = 'null' AND (entry.name IN ('valid_from', 'valid_to') OR entry.name = 'is_deleted' AND deletes = 'new_row') THEN
+			RAISE EXCEPTION 'column "%" cannot be done without', entry.name
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = CASE entry.name WHEN 'is_deleted' THEN 'With deletes => new_row it tells that row from others.' ELSE 'A version is known by its validity.' END;
+		END IF;
+	END LOOP;
+	SELECT r.column_name INTO problem FROM etl._scd2_roles(relation_name, NULL, options) r
+	WHERE r.column_name IS NOT NULL GROUP BY r.column_name HAVING count(*) > 1 LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" is named twice in option "columns"', problem
+			USING ERRCODE = 'duplicate_column', HINT = 'Each entry names a column of its own; surrogate_key, valid_from, valid_to, is_current, version and is_deleted have defaults.';
+	END IF;
+	SELECT r.column_name INTO problem FROM etl._scd2_roles(relation_name, NULL, options) r
+	WHERE r.column_name = ANY (view_columns) AND NOT (r.role = 'valid_from' AND r.column_name IS NOT DISTINCT FROM effective_at) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of % is one that mode scd2 fills itself', problem, source
+			USING ERRCODE = 'duplicate_column', HINT = 'Take it out of the view, or give the column of the table another name with option "columns".';
+	END IF;
+
+	IF deletes IN ('close', 'new_row') AND (source_kind = 'changes' OR source_kind IS NULL AND etl._reads_interval(source)) THEN
+		RAISE EXCEPTION 'deletes => % needs a snapshot', deletes
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = CASE WHEN source_kind IS NULL THEN format('%s asks for the data interval, and is taken for what has changed in it.', source) END,
+				  HINT = 'Say source_kind => ''snapshot'' when the view gives all keys there are at the interval; of changes, an absent key is unchanged.';
+	END IF;
+	IF (options ->> 'whole_history')::boolean AND (effective_at IS NULL OR deletes IN ('close', 'new_row') OR source_kind = 'snapshot' OR etl._reads_interval(source)) THEN
+		RAISE EXCEPTION 'whole_history does not go with %', CASE WHEN effective_at IS NULL THEN 'rows without effective_at' WHEN source_kind = 'snapshot' THEN 'source_kind => snapshot'
+				WHEN etl._reads_interval(source) THEN 'a view that asks for the data interval' ELSE 'deletes => ' || deletes END
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'It is for views that give every version of every key at every run, each with its effective_at.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_scd2_options(name, regclass, text[], text, text, jsonb) IS 'raises for options that mode scd2 does not take';
+
+-- What a unique index over just these columns would give is there already.
+CREATE FUNCTION etl._has_unique_index(target regclass, columns text[], partial boolean) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (
+		SELECT FROM pg_index i
+		WHERE i.indrelid = target AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND (i.indpred IS NOT NULL) = partial
+		  AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) k(attnum)
+			   JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum)
+			= (SELECT array_agg(c ORDER BY c) FROM unnest(columns) c))
+$$;
+COMMENT ON FUNCTION etl._has_unique_index(regclass, text[], boolean) IS 'whether a table has a unique index over exactly these columns';
+
+CREATE FUNCTION etl._create_scd2_target(schema_name name, relation_name name, source regclass, key text[], version text, options jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	target regclass;
+	observations name := 'obs_' || relation_name;
+	snapshots name := 'snp_' || relation_name;
+	effective_at text := options ->> 'effective_at';
+	effective_type regtype := (SELECT atttypid FROM pg_attribute WHERE attrelid = source AND attname = effective_at);
+	open_end text := coalesce(options ->> 'open_end', 'infinity');
+	validity regtype;
+	roles jsonb;
+	valid_from text;
+	valid_to text;
+	is_current text;
+	rule text;
+	problem text;
+	new_column record;
+	observed text[];
+BEGIN
+	PERFORM etl._ensure_schema(schema_name);
+	IF effective_type NOT IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) THEN
+		RAISE EXCEPTION 'column "%" cannot be effective_at', effective_at
+			USING ERRCODE = 'datatype_mismatch', HINT = 'Its type must be date, timestamp or timestamptz.';
+	END IF;
+	target := etl._relation(schema_name, relation_name);
+	SELECT jsonb_object_agg(r.role, r.column_name) INTO roles FROM etl._scd2_roles(relation_name, target, options) r;
+	valid_from := roles ->> 'valid_from';
+	valid_to := roles ->> 'valid_to';
+	is_current := roles ->> 'is_current';
+	IF target IS NULL THEN
+		validity := coalesce(effective_type, 'timestamptz'::regtype);
+		EXECUTE format('CREATE TABLE %I.%I (%s)', schema_name, relation_name, concat_ws(', ',
+			format('%I bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY', nullif(roles ->> 'surrogate_key', '')),
+			(SELECT string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
+						CASE WHEN a.attcollation NOT IN (0, t.typcollation) THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END,
+						CASE WHEN a.attname = ANY (key) THEN ' NOT NULL' ELSE '' END), ', '
+					ORDER BY array_position(key, a.attname::text), a.attnum)
+			 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+			 WHERE a.attrelid = source AND a.attnum > 0 AND NOT a.attisdropped
+			   AND (a.attname = ANY (key) OR a.attname <> ALL (ARRAY[coalesce(effective_at, ''), coalesce(version, '')]))),
+			format('%I %s NOT NULL', valid_from, validity), format('%I %s NOT NULL', valid_to, validity),
+			CASE WHEN is_current IS NOT NULL THEN format('%I boolean NOT NULL', is_current) END,
+			CASE WHEN roles ->> 'version' IS NOT NULL THEN format('%I integer NOT NULL', roles ->> 'version') END,
+			CASE WHEN roles ->> 'is_deleted' IS NOT NULL THEN format('%I boolean NOT NULL', roles ->> 'is_deleted') END));
+		target := etl._relation(schema_name, relation_name);
+	ELSIF NOT EXISTS (SELECT FROM pg_class WHERE oid = target AND relkind = 'r') THEN
+		RAISE EXCEPTION '% is not a plain table', target
+			USING ERRCODE = 'wrong_object_type', HINT = 'Mode scd2 fills a table that is not partitioned; its transformation is the view txf_<table>.';
+	END IF;
+
+	-- a column the view has got since the last declaration is added; a table of the user's own is not changed
+	FOR new_column IN
+		SELECT v.attname, format_type(v.atttypid, v.atttypmod) AS type FROM pg_attribute v
+		WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped
+		  AND v.attname IS DISTINCT FROM effective_at AND v.attname IS DISTINCT FROM version
+		  AND NOT EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = target AND t.attname = v.attname AND t.attnum > 0 AND NOT t.attisdropped AND t.attgenerated = '')
+		ORDER BY v.attnum
+	LOOP
+		IF etl._relation(schema_name, observations) IS NULL THEN
+			RAISE EXCEPTION 'table % lacks columns of %: %', target, source, quote_ident(new_column.attname)
+				USING ERRCODE = 'undefined_column', HINT = 'Add them to the table, or take them out of the view.';
+		END IF;
+		EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', target, new_column.attname, new_column.type);
+	END LOOP;
+	PERFORM etl._check_columns(target, ARRAY[r.column_name], format('"%s" of option "columns"', r.role))
+	FROM etl._scd2_roles(relation_name, target, options) r WHERE r.column_name IS NOT NULL;
+	validity := (SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attname = valid_from AND NOT attisdropped);
+	SELECT a.attname INTO problem FROM jsonb_each_text(roles) r(role, name) JOIN pg_attribute a ON a.attrelid = target AND a.attname = r.name AND NOT a.attisdropped
+	WHERE CASE WHEN r.role IN ('valid_from', 'valid_to') THEN a.atttypid NOT IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) OR a.atttypid <> validity
+			   WHEN r.role IN ('is_current', 'is_deleted') THEN a.atttypid <> 'boolean'::regtype
+			   WHEN r.role = 'version' THEN a.atttypid NOT IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) END
+	LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of % has the wrong type', problem, target
+			USING ERRCODE = 'datatype_mismatch',
+				  HINT = 'valid_from and valid_to are both date, timestamp or timestamptz, is_current and is_deleted boolean, version an integer.';
+	ELSIF effective_type <> validity AND NOT (effective_type = 'date'::regtype AND validity = 'timestamp'::regtype) THEN
+		RAISE EXCEPTION 'effective_at "%" is of type %, "%" of %', effective_at, effective_type, valid_from, validity
+			USING ERRCODE = 'datatype_mismatch', HINT = format('Cast it in the view to %s.', validity);
+	END IF;
+	SELECT a.attname INTO problem FROM pg_attribute a
+	WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+	  AND NOT EXISTS (SELECT FROM jsonb_each_text(roles) r(role, name) WHERE r.name = a.attname AND r.role <> 'surrogate_key')
+	  AND NOT coalesce(options -> 'touch' ? a.attname, false)
+	  AND NOT EXISTS (SELECT FROM pg_attribute v WHERE v.attrelid = source AND v.attname = a.attname AND NOT v.attisdropped)
+	LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of % must not be null, and nothing fills it', problem, target
+			USING ERRCODE = 'not_null_violation', HINT = 'Give it a default (a surrogate key: GENERATED ALWAYS AS IDENTITY), or let the view give it.';
+	END IF;
+
+	-- one version of a key begins at a time, one is current, and each has its time
+	IF NOT etl._has_unique_index(target, key || valid_from, false) THEN
+		EXECUTE format('ALTER TABLE %s ADD UNIQUE (%s, %I)', target, etl._column_list(key), valid_from);
+	END IF;
+	IF NOT etl._has_unique_index(target, key || valid_to, false) THEN
+		EXECUTE format('ALTER TABLE %s ADD UNIQUE (%s, %I)', target, etl._column_list(key), valid_to);
+	END IF;
+	rule := concat_ws(' AND ', format('%I < %I', valid_from, valid_to), format('%I <= %L::%s', valid_to, open_end, validity),
+		CASE WHEN is_current IS NOT NULL THEN format('%I = (%I = %L::%s)', is_current, valid_to, open_end, validity) END);
+	IF (SELECT obj_description(c.oid, 'pg_constraint') FROM pg_constraint c WHERE c.conrelid = target AND c.conname = 'scd2_validity') IS DISTINCT FROM rule THEN
+		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS scd2_validity', target);
+		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT scd2_validity CHECK (%s)', target, rule);
+		EXECUTE format('COMMENT ON CONSTRAINT scd2_validity ON %s IS %L', target, rule);
+	END IF;
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', schema_name, 'vr_' || relation_name, relation_name);
+	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'all columns of ' || target);
+
+	PERFORM etl._create_scd2_observations(schema_name, relation_name, source, key, options, validity);
+END
+$$;
+COMMENT ON FUNCTION etl._create_scd2_target(name, name, regclass, text[], text, jsonb) IS
+	'makes the target of mode scd2 when it is missing, else checks it; its constraints, its vr_ view and its observations';
+
+CREATE FUNCTION etl._create_scd2_observations(schema_name name, relation_name name, source regclass, key text[], options jsonb, validity regtype) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	target regclass := etl._relation(schema_name, relation_name);
+	observations name := 'obs_' || relation_name;
+	snapshots name := 'snp_' || relation_name;
+	effective_at text := options ->> 'effective_at';
+	valid_from text := coalesce(options #>> '{columns,valid_from}', 'valid_from');
+	valid_to text := coalesce(options #>> '{columns,valid_to}', 'valid_to');
+	moment text;
+	existing regclass := etl._relation(schema_name, observations);
+	any_row boolean;
+	new_column record;
+BEGIN
+	IF existing IS NOT NULL AND NOT etl._has_unique_index(existing, key || effective_at || '{observed_from,observed_pipeline}'::text[], false) THEN
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s)', existing) INTO any_row;
+		IF any_row THEN
+			RAISE EXCEPTION 'the observations of % have another key or effective_at', target
+				USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('%s holds what the intervals said so far.', existing),
+					  HINT = format('Truncate %s and %I.%I, and run the intervals again.', existing, schema_name, snapshots);
+		END IF;
+		EXECUTE format('DROP TABLE %s', existing);
+		existing := NULL;
+	END IF;
+	-- snp_: which snapshots were taken; its row without a pipeline says how the target was folded
+	IF etl._relation(schema_name, snapshots) IS NULL THEN
+		EXECUTE format('CREATE TABLE %I.%I (observed_pipeline text, observed_interval timestamptz, folded_as jsonb, PRIMARY KEY (observed_pipeline, observed_interval))',
+			schema_name, snapshots);
+		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, snapshots, 'the snapshots that ' || relation_name || ' was made from');
+	END IF;
+	FOR new_column IN
+		SELECT v.attname, coalesce(t.type, CASE WHEN v.attname = effective_at THEN validity::text END, format_type(v.atttypid, v.atttypmod)) AS type, v.attname = ANY (key || effective_at) AS is_key
+		FROM pg_attribute v
+		LEFT JOIN LATERAL (SELECT format_type(a.atttypid, a.atttypmod)
+				|| CASE WHEN a.attcollation NOT IN (0, y.typcollation) THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END AS type
+			FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+			WHERE a.attrelid = target AND a.attname = v.attname AND v.attname IS DISTINCT FROM effective_at AND NOT a.attisdropped) t ON true
+		WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped
+		  AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = existing AND o.attname = v.attname AND NOT o.attisdropped)
+		ORDER BY v.attnum
+	LOOP
+		IF existing IS NULL AND etl._relation(schema_name, observations) IS NULL THEN
+			EXECUTE format('CREATE TABLE %I.%I (observed_pipeline text NOT NULL, observed_from timestamptz NOT NULL, observed_until timestamptz NOT NULL, CHECK (observed_from <= observed_until))',
+				schema_name, observations);
+		END IF;
+		EXECUTE format('ALTER TABLE %I.%I ADD COLUMN %I %s', schema_name, observations, new_column.attname, new_column.type);
+	END LOOP;
+	IF existing IS NOT NULL THEN
+		RETURN;
+	END IF;
+	EXECUTE format('ALTER TABLE %I.%I ADD PRIMARY KEY (%s, observed_from, observed_pipeline)', schema_name, observations, etl._column_list(key || effective_at));
+	EXECUTE format('CREATE INDEX ON %I.%I (observed_pipeline, observed_until, observed_from)', schema_name, observations);
+	EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, observations,
+		'what each data interval said about each key; makes ' || relation_name || ' independent of the order of runs');
+	-- versions that were there before the first run: as if snapshots of nobody's had said them
+	EXECUTE format('INSERT INTO %1$I.%2$I (observed_pipeline, observed_from, observed_until, %3$s%4$s)
+			SELECT '''', %5$I::timestamp AT TIME ZONE ''UTC'', CASE WHEN %6$I = %7$L::%8$s THEN ''infinity'' ELSE %6$I::timestamp AT TIME ZONE ''UTC'' END, %3$s%9$s
+			FROM %10$s WHERE %11$s',
+		schema_name, observations,
+		etl._column_list((SELECT array_agg(v.attname::text ORDER BY v.attnum) FROM pg_attribute v JOIN pg_attribute t ON t.attrelid = target AND t.attname = v.attname AND NOT t.attisdropped
+			WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped AND v.attname IS DISTINCT FROM effective_at)),
+		coalesce(format(', %I', effective_at), ''), valid_from, valid_to, coalesce(options ->> 'open_end', 'infinity'), validity,
+		CASE WHEN effective_at IS NULL THEN '' ELSE format(', %I', valid_from) END, target, etl._column_list(key, '%I IS NOT NULL', ' AND '));
+END
+$$;
+COMMENT ON FUNCTION etl._create_scd2_observations(name, name, regclass, text[], jsonb, regtype) IS 'makes the tables that remember what the intervals said, or extends them';
+
+-- What to do, from the declaration and the catalog as it is now.
+CREATE FUNCTION etl._scd2_shape(target regclass, source regclass, pipeline text, timezone text, key text[], definition jsonb) RETURNS etl._scd2_shape
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	options jsonb := coalesce(definition -> 'options', '{}');
+	roles jsonb := (SELECT jsonb_object_agg(r.role, r.column_name) FROM etl._scd2_roles((SELECT relname FROM pg_class WHERE oid = target), target, options) r);
+	shape etl._scd2_shape;
+BEGIN
+	shape.key := key;
+	shape.effective_at := options ->> 'effective_at';
+	shape.version := definition ->> 'version';
+	shape.valid_from := roles ->> 'valid_from';
+	shape.valid_to := roles ->> 'valid_to';
+	shape.is_current := roles ->> 'is_current';
+	shape.version_number := roles ->> 'version';
+	shape.is_deleted := roles ->> 'is_deleted';
+	shape.validity := (SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = target AND attname = shape.valid_from AND NOT attisdropped);
+	shape.open_end := coalesce(options ->> 'open_end', 'infinity');
+	shape.timezone := timezone;
+	SELECT array_agg(v.attname::text ORDER BY v.attnum),
+		   coalesce(array_agg(v.attname::text ORDER BY v.attnum) FILTER (WHERE t.attname IS NOT NULL AND v.attname <> ALL (key) AND v.attname <> shape.valid_from), '{}')
+	INTO shape.observed, shape.columns
+	FROM pg_attribute v LEFT JOIN pg_attribute t ON t.attrelid = target AND t.attname = v.attname AND NOT t.attisdropped AND t.attgenerated = ''
+	WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped;
+	IF options ? 'tracked' THEN
+		shape.tracked := (SELECT coalesce(array_agg(c), '{}') FROM unnest(shape.columns) c WHERE options -> 'tracked' ? c);
+	ELSE
+		shape.tracked := (SELECT coalesce(array_agg(c), '{}') FROM unnest(shape.columns) c WHERE c IS DISTINCT FROM shape.effective_at AND c IS DISTINCT FROM shape.version);
+	END IF;
+	shape.kind := CASE WHEN (options ->> 'whole_history')::boolean THEN 'history'
+					   WHEN definition ->> 'source_kind' IS NOT NULL THEN definition ->> 'source_kind'
+					   WHEN etl._reads_interval(source) THEN 'changes'
+					   WHEN options ->> 'deletes' IN ('close', 'new_row') OR etl._is_snapshot(pipeline, source) THEN 'snapshot'
+					   ELSE 'changes' END;
+	shape.deletes := CASE WHEN shape.kind <> 'snapshot' THEN 'ignore' ELSE coalesce(options ->> 'deletes', 'close') END;
+	RETURN shape;
+END
+$$;
+COMMENT ON FUNCTION etl._scd2_shape(regclass, regclass, text, text, text[], jsonb) IS 'how mode scd2 fills a target: columns by their use, policies';
+
+-- Records what this interval says, instead of what it said before; leaves the keys whose
+-- observations have changed in pg_temp.etl_affected and returns their number.
+CREATE FUNCTION etl._scd2_observe(shape etl._scd2_shape, observations regclass, snapshots regclass, pipeline text, since timestamptz, until timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	matched text[] := shape.key || shape.effective_at;
+	said text[] := (SELECT coalesce(array_agg(c), '{}') FROM unnest(shape.observed) c WHERE c <> ALL (shape.key) AND c IS DISTINCT FROM shape.effective_at);
+	match_list text := etl._column_list(matched);
+	observed_list text := etl._column_list(shape.observed);
+	-- compared to the bit: what the target shows must not depend on which of two equal values came first
+	same text := CASE WHEN said = '{}' THEN 'true' ELSE format('row(%s) *= row(%s)', etl._column_list(said, 's.%I'), etl._column_list(said, 'o.%I')) END;
+	next_snapshot timestamptz := 'infinity';
+	mine text;
+	affected bigint;
+BEGIN
+	IF shape.kind = 'snapshot' THEN
+		EXECUTE format('DELETE FROM %s WHERE observed_pipeline = $1 AND observed_interval > $2 AND observed_interval < $3', snapshots) USING pipeline, since, until;
+		EXECUTE format('INSERT INTO %s (observed_pipeline, observed_interval) VALUES ($1, $2) ON CONFLICT DO NOTHING', snapshots) USING pipeline, since;
+		EXECUTE format('SELECT coalesce(min(observed_interval), ''infinity'') FROM %s WHERE observed_pipeline = $1 AND observed_interval > $2', snapshots)
+		INTO next_snapshot USING pipeline, since;
+		mine := 'o.observed_pipeline = $1 AND o.observed_until > $2 AND o.observed_from < $4 AND o.observed_until > o.observed_from';
+		same := same || ' AND o.observed_from <= $2 AND o.observed_until >= $4';
+	ELSE
+		mine := 'o.observed_pipeline = $1 AND o.observed_until >= $2 AND (o.observed_until < $3 OR o.observed_until = $2) AND o.observed_from = o.observed_until';
+		same := same || ' AND o.observed_from = $2';
+	END IF;
+	DROP TABLE IF EXISTS pg_temp.etl_touched;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_touched ON COMMIT DROP AS
+		SELECT DISTINCT %1$s FROM pg_temp.etl_source s FULL JOIN (SELECT * FROM %2$s o WHERE %3$s) o USING (%1$s)
+		WHERE s.%4$I IS NULL OR o.%4$I IS NULL OR NOT (%5$s)', match_list, observations, mine, shape.key[1], same)
+	USING pipeline, since, until, next_snapshot;
+	GET DIAGNOSTICS affected = ROW_COUNT;
+	IF affected > 0 THEN
+		ANALYZE pg_temp.etl_touched;
+		IF shape.kind = 'snapshot' THEN
+			-- the runs through or beside this snapshot: what lies before it, it, and what lies after it, put together again
+			EXECUTE format('WITH old AS (
+					DELETE FROM %1$s o USING pg_temp.etl_touched t WHERE %2$s
+					  AND o.observed_pipeline = $1 AND o.observed_until >= $2 AND o.observed_from <= $4 AND o.observed_until > o.observed_from
+					RETURNING %3$s, o.observed_from, o.observed_until),
+				pieces AS (
+					SELECT %4$s, observed_from, least(observed_until, $2) AS observed_until FROM old WHERE observed_from < $2
+					UNION ALL SELECT %4$s, $2, $4 FROM pg_temp.etl_source JOIN pg_temp.etl_touched USING (%5$s)
+					UNION ALL SELECT %4$s, greatest(observed_from, $4), observed_until FROM old WHERE observed_until > $4),
+				marked AS (
+					SELECT p.*, coalesce(observed_from > lag(observed_until) OVER w OR NOT (%6$s), true) AS etl_begins
+					FROM pieces p WINDOW w AS (PARTITION BY %5$s ORDER BY observed_from)),
+				numbered AS (
+					SELECT m.*, count(*) FILTER (WHERE etl_begins) OVER (PARTITION BY %5$s ORDER BY observed_from) AS etl_run FROM marked m)
+				INSERT INTO %1$s (%4$s, observed_pipeline, observed_from, observed_until)
+				SELECT DISTINCT ON (%5$s, etl_run) %4$s, $1, min(observed_from) OVER r, max(observed_until) OVER r
+				FROM numbered WINDOW r AS (PARTITION BY %5$s, etl_run) ORDER BY %5$s, etl_run, observed_from',
+				observations, etl._column_list(matched, 'o.%1$I = t.%1$I', ' AND '), etl._column_list(shape.observed, 'o.%I'), observed_list, match_list,
+				CASE WHEN said = '{}' THEN 'true' ELSE format('row(%1$s) *= lag(row(%1$s)) OVER w', etl._column_list(said)) END)
+			USING pipeline, since, until, next_snapshot;
+		ELSE
+			EXECUTE format('DELETE FROM %s o USING pg_temp.etl_touched t WHERE %s AND %s',
+				observations, etl._column_list(matched, 'o.%1$I = t.%1$I', ' AND '), mine) USING pipeline, since, until;
+			EXECUTE format('INSERT INTO %1$s (%2$s, observed_pipeline, observed_from, observed_until)
+				SELECT %2$s, $1, $2, $2 FROM pg_temp.etl_source JOIN pg_temp.etl_touched USING (%3$s) ORDER BY %3$s', observations, observed_list, match_list)
+			USING pipeline, since;
+		END IF;
+	END IF;
+	DROP TABLE IF EXISTS pg_temp.etl_affected;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT DISTINCT %s FROM pg_temp.etl_touched', etl._column_list(shape.key));
+	GET DIAGNOSTICS affected = ROW_COUNT;
+	RETURN affected;
+END
+$$;
+COMMENT ON FUNCTION etl._scd2_observe(etl._scd2_shape, regclass, regclass, text, timestamptz, timestamptz) IS
+	'mode scd2: records what an interval says about each key; pg_temp.etl_affected gets the keys of which that is news';
+
+-- The history of the affected keys, folded from all that was said of them, into pg_temp.etl_wanted.
+CREATE FUNCTION etl._scd2_fold(shape etl._scd2_shape, target regclass, observations regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_list text := etl._column_list(shape.key);
+	column_list text := coalesce(etl._column_list(shape.columns, ', %I'), '');
+	-- a moment of an interval as a value of valid_from
+	moment text := CASE shape.validity WHEN 'timestamp with time zone' THEN '%s' WHEN 'date' THEN '(%s AT TIME ZONE $1)::date' ELSE '(%s AT TIME ZONE $1)' END;
+	steps text[];
+	best text := 'etl_version DESC NULLS LAST, observed_until DESC, observed_from DESC, observed_pipeline';
+	same text;
+BEGIN
+	column_list := coalesce(', ' || etl._column_list(shape.columns), '');
+	steps := ARRAY[format('seen AS MATERIALIZED (
+		SELECT %s%s, %s AS etl_version, o.observed_pipeline, o.observed_from, o.observed_until, %s AS etl_effective
+		FROM pg_temp.etl_affected a JOIN %s o USING (%s))',
+		key_list,
+		coalesce(', ' || (SELECT string_agg(format('o.%1$I::%2$s AS %1$I', t.attname, format_type(t.atttypid, t.atttypmod)), ', ' ORDER BY c.n)
+			FROM unnest(shape.columns) WITH ORDINALITY c(name, n) JOIN pg_attribute t ON t.attrelid = target AND t.attname = c.name AND NOT t.attisdropped), ''),
+		coalesce(format('o.%I', shape.version), 'NULL::integer'), coalesce(format('o.%I', shape.effective_at), format(moment, 'o.observed_from')), observations, key_list)];
+	IF shape.deletes <> 'ignore' THEN
+		-- the spans in which a key was there; each of them but an open one ends in its absence
+		steps := steps || format('present AS (
+			SELECT %1$s, observed_pipeline, lower(r) AS etl_since, upper(r) AS etl_until, row_number() OVER (PARTITION BY %1$s, observed_pipeline ORDER BY lower(r)) AS etl_number
+			FROM (SELECT %1$s, observed_pipeline, range_agg(tstzrange(observed_from, observed_until)) AS spans FROM seen
+				  WHERE observed_until > observed_from GROUP BY %1$s, observed_pipeline) g, unnest(g.spans) r)', key_list);
+	END IF;
+	-- for each moment, what counts of what was said; a key that is gone takes with it what was announced for later
+	steps := steps || format('said AS (
+		SELECT DISTINCT ON (%1$s, etl_effective) s.* FROM seen s%2$s ORDER BY %1$s, etl_effective, %3$s)', key_list,
+		CASE WHEN shape.deletes <> 'ignore' AND shape.effective_at IS NOT NULL THEN format('
+			WHERE NOT EXISTS (SELECT FROM present p WHERE %s AND p.observed_pipeline = s.observed_pipeline AND s.observed_until > s.observed_from
+							  AND p.etl_since <= s.observed_from AND p.etl_until >= s.observed_until AND %s <= s.etl_effective)',
+			etl._column_list(shape.key, 'p.%1$I = s.%1$I', ' AND '), format(moment, 'p.etl_until')) ELSE '' END, best);
+	IF shape.version IS NOT NULL AND shape.effective_at IS NULL THEN
+		-- the record's own version tells that a late arrival is older than what is known
+		steps := steps || format('counted AS (
+			SELECT s.*, max(etl_age) OVER (PARTITION BY %1$s ORDER BY etl_effective ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS etl_best
+			FROM (SELECT s.*, dense_rank() OVER (PARTITION BY %1$s ORDER BY etl_version NULLS FIRST) AS etl_age FROM said s) s),
+		fresh AS (SELECT * FROM counted WHERE observed_until > observed_from OR etl_best IS NULL OR etl_age >= etl_best)', key_list);
+	ELSE
+		steps := steps || 'fresh AS (SELECT * FROM said)'::text;
+	END IF;
+	steps := steps || format('events AS (
+		SELECT DISTINCT ON (%1$s, etl_effective) * FROM (
+			SELECT %1$s%2$s, etl_effective, true AS etl_present, 0 AS etl_rank FROM fresh%3$s) e
+		ORDER BY %1$s, etl_effective, etl_rank)', key_list, column_list,
+		CASE WHEN shape.deletes = 'ignore' THEN '' ELSE
+			-- back again, with rows that have held since before: from the snapshot on that has the key
+			CASE WHEN shape.effective_at IS NULL THEN '' ELSE format('
+			UNION ALL SELECT %1$s%2$s, etl_since, true, 1 FROM (
+				SELECT DISTINCT ON (%3$s, p.observed_pipeline, p.etl_since) %3$s%4$s, %5$s AS etl_since
+				FROM present p JOIN seen s ON %6$s AND s.observed_pipeline = p.observed_pipeline AND s.observed_from < p.etl_until AND s.observed_until > p.etl_since
+				WHERE p.etl_number > 1 AND s.etl_effective <= %5$s
+				ORDER BY %3$s, p.observed_pipeline, p.etl_since, s.etl_effective DESC, s.etl_version DESC NULLS LAST, s.observed_until DESC, s.observed_from DESC) b',
+				key_list, column_list, etl._column_list(shape.key, 's.%I'), coalesce(', ' || etl._column_list(shape.columns, 's.%I'), ''),
+				format(moment, 'p.etl_since'), etl._column_list(shape.key, 's.%1$I = p.%1$I', ' AND ')) END
+			|| format('
+			UNION ALL SELECT %s%s, %s, false, 2 FROM present WHERE etl_until < ''infinity''',
+				key_list, coalesce(', ' || etl._column_list(shape.columns, 'NULL'), ''), format(moment, 'etl_until')) END);
+	-- a version begins where the tracked columns differ from what was said before
+	SELECT string_agg(etl._same('f', 'p', a.attname, a.atttypid), ' AND ') INTO same
+	FROM pg_attribute a WHERE a.attrelid = target AND a.attname = ANY (shape.tracked) AND NOT a.attisdropped;
+	steps := steps || format('compared AS (
+		SELECT e.*, lag(etl_present) OVER w AS etl_was, bool_or(etl_present) OVER w AS etl_begun%2$s
+		FROM events e WINDOW w AS (PARTITION BY %1$s ORDER BY etl_effective)),
+	numbered AS (
+		SELECT f.*, count(*) FILTER (WHERE etl_was IS NULL OR etl_was <> etl_present OR etl_present AND NOT (%3$s)) OVER (PARTITION BY %4$s ORDER BY etl_effective) AS etl_segment
+		FROM compared f%5$s WHERE etl_begun),
+	versions AS (
+		SELECT DISTINCT ON (%1$s, etl_segment) n.*, min(etl_effective) OVER (PARTITION BY %1$s, etl_segment) AS etl_from
+		FROM numbered n ORDER BY %1$s, etl_segment, etl_effective DESC),
+	spans AS (
+		SELECT %1$s%6$s, etl_present, etl_from, coalesce(lead(etl_from) OVER w, %7$L::%8$s) AS etl_to FROM versions WINDOW w AS (PARTITION BY %1$s ORDER BY etl_from))',
+		key_list,
+		coalesce(', ' || (SELECT string_agg(format('lag(%I) OVER w AS etl_p%s', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)), ''),
+		coalesce(same, 'true'), etl._column_list(shape.key, 'f.%I'),
+		coalesce(' CROSS JOIN LATERAL (SELECT ' || (SELECT string_agg(format('etl_p%2$s AS %1$I', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)) || ') p', ''),
+		coalesce(', ' || etl._column_list(shape.columns, 'CASE WHEN etl_present THEN %1$I ELSE lag(%1$I) OVER w END AS %1$I'), ''), shape.open_end, shape.validity);
+	DROP TABLE IF EXISTS pg_temp.etl_wanted;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_wanted ON COMMIT DROP AS WITH %1$s
+		SELECT %2$s%3$s, etl_from, etl_to, etl_to = %4$L::%5$s AS etl_current, row_number() OVER (PARTITION BY %2$s ORDER BY etl_from) AS etl_number,
+			   NOT etl_present AS etl_deleted, NULL::%5$s AS etl_replaces
+		FROM spans WHERE etl_present%6$s', array_to_string(steps, E',\n'), key_list, column_list, shape.open_end, shape.validity,
+		CASE shape.deletes WHEN 'new_row' THEN ' OR true' ELSE '' END)
+	USING shape.timezone;
+	ANALYZE pg_temp.etl_wanted;
+END
+$$;
+COMMENT ON FUNCTION etl._scd2_fold(etl._scd2_shape, regclass, regclass) IS 'mode scd2: folds what was said of the keys in pg_temp.etl_affected into their versions, pg_temp.etl_wanted';
+
+-- Makes the affected keys' rows those of pg_temp.etl_wanted.  A version keeps its row, and
+-- with it the surrogate key, when it begins as before, or else when a row with the same
+-- tracked values and some of the same time has no other version to become.
+CREATE FUNCTION etl._scd2_apply(shape etl._scd2_shape, target regclass, touch text[]) RETURNS etl._load_counts
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts etl._load_counts := (0, 0, 0, 0);
+	key_list text := etl._column_list(shape.key);
+	t_is_w text := etl._column_list(shape.key, 't.%1$I = w.%1$I', ' AND ');
+	filled text[];			-- the columns of the target
+	wanted text[];			-- and what they get, in their types
+BEGIN
+	SELECT array_agg(a.attname::text ORDER BY f.n), array_agg(format('w.%I::%s', f.value, format_type(a.atttypid, a.atttypmod)) ORDER BY f.n) INTO filled, wanted
+	FROM (SELECT n, c AS name, c AS value FROM unnest(shape.columns) WITH ORDINALITY u(c, n)
+		  UNION ALL VALUES (10001, shape.valid_from, 'etl_from'), (10002, shape.valid_to, 'etl_to'), (10003, shape.is_current, 'etl_current'),
+			(10004, shape.version_number, 'etl_number'), (10005, shape.is_deleted, 'etl_deleted')) f
+	JOIN pg_attribute a ON a.attrelid = target AND a.attname = f.name AND NOT a.attisdropped;
+	DROP TABLE IF EXISTS pg_temp.etl_changed;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_changed ON COMMIT DROP AS SELECT %s FROM pg_temp.etl_affected WITH NO DATA', key_list);
+	EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = t.%2$I FROM %1$s t WHERE %3$s AND t.%2$I = w.etl_from', target, shape.valid_from, t_is_w);
+	EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = m.etl_old FROM (
+			SELECT DISTINCT ON (%1$s, etl_old) %1$s, etl_new, etl_old FROM (
+				SELECT DISTINCT ON (%2$s, w.etl_from) %2$s, w.etl_from AS etl_new, t.%3$I AS etl_old
+				FROM pg_temp.etl_wanted w JOIN %4$s t ON %5$s AND t.%3$I < w.etl_to AND t.%6$I > w.etl_from
+				WHERE w.etl_replaces IS NULL%7$s AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted x WHERE %8$s AND x.etl_replaces = t.%3$I)
+				ORDER BY %2$s, w.etl_from, t.%3$I) f
+			ORDER BY %1$s, etl_old, etl_new) m
+		WHERE %9$s AND w.etl_from = m.etl_new',
+		key_list, etl._column_list(shape.key, 'w.%I'), shape.valid_from, target, t_is_w, shape.valid_to,
+		coalesce(' AND ' || (SELECT string_agg(etl._same('t', 'w', a.attname, a.atttypid), ' AND ') FROM pg_attribute a
+			WHERE a.attrelid = target AND a.attname = ANY (shape.tracked) AND NOT a.attisdropped), ''),
+		etl._column_list(shape.key, 'x.%1$I = t.%1$I', ' AND '), etl._column_list(shape.key, 'm.%1$I = w.%1$I', ' AND '));
+
+	-- in this order no two versions of a key are ever current at once
+	EXECUTE format('WITH gone AS (DELETE FROM %1$s t USING pg_temp.etl_affected a WHERE %2$s
+			AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted w WHERE %3$s AND w.etl_replaces = t.%4$I) RETURNING %5$s)
+		INSERT INTO pg_temp.etl_changed SELECT * FROM gone', target, etl._column_list(shape.key, 'a.%1$I = t.%1$I', ' AND '), t_is_w, shape.valid_from, etl._column_list(shape.key, 't.%I'));
+	GET DIAGNOSTICS counts.deleted = ROW_COUNT;
+	EXECUTE format('WITH changed AS (UPDATE %1$s t SET %2$s FROM pg_temp.etl_wanted w WHERE %3$s AND t.%4$I = w.etl_replaces
+			AND NOT (row(%5$s) *= row(%6$s)) RETURNING %7$s)
+		INSERT INTO pg_temp.etl_changed SELECT * FROM changed', target,
+		(SELECT string_agg(format('%I = %s', c, v), ', ') FROM unnest(filled, wanted) u(c, v)) || coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''),
+		t_is_w, shape.valid_from, etl._column_list(filled, 't.%I'), array_to_string(wanted, ', '), etl._column_list(shape.key, 't.%I'));
+	GET DIAGNOSTICS counts.updated = ROW_COUNT;
+	EXECUTE format('WITH added AS (INSERT INTO %1$s (%2$s, %3$s%4$s) SELECT %5$s, %6$s%7$s FROM pg_temp.etl_wanted w
+			WHERE w.etl_replaces IS NULL ORDER BY %5$s, w.etl_from RETURNING %2$s)
+		INSERT INTO pg_temp.etl_changed SELECT * FROM added', target, key_list, etl._column_list(filled), coalesce(etl._column_list(touch, ', %I', ''), ''),
+		etl._column_list(shape.key, 'w.%I'), array_to_string(wanted, ', '), coalesce(etl._column_list(touch, ', statement_timestamp()', ''), ''));
+	GET DIAGNOSTICS counts.inserted = ROW_COUNT;
+	EXECUTE format('SELECT count(*) FROM pg_temp.etl_source s WHERE NOT EXISTS (SELECT FROM pg_temp.etl_changed c WHERE %s)',
+		etl._column_list(shape.key, 'c.%1$I = s.%1$I', ' AND ')) INTO counts.unchanged;
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._scd2_apply(etl._scd2_shape, regclass, text[]) IS 'mode scd2: brings the versions of the affected keys to those wanted; versions that still exist keep their rows';
+
+-- Raises for what cannot have a place in a history.
+CREATE FUNCTION etl._check_scd2_source(shape etl._scd2_shape, target regclass, source regclass, observations regclass, snapshots regclass, pipeline text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad_rows bigint;
+	sample text;
+	other_kind boolean;
+BEGIN
+	PERFORM etl._check_source_keys(source, shape.key || shape.effective_at);
+	IF shape.effective_at IS NOT NULL THEN
+		EXECUTE format('SELECT count(*), min(%1$I)::text FROM pg_temp.etl_source WHERE %1$I >= %2$L', shape.effective_at, shape.open_end) INTO bad_rows, sample;
+		IF bad_rows > 0 THEN
+			RAISE EXCEPTION '% rows of % begin at or after the open end', bad_rows, source
+				USING ERRCODE = 'data_exception', DETAIL = format('%s of one is %s; the open end is %s.', shape.effective_at, sample, shape.open_end),
+					  HINT = 'Filter such rows in the view, or give the load a later open_end.';
+		END IF;
+	END IF;
+	IF shape.validity = 'date' AND (shape.effective_at IS NULL OR shape.deletes <> 'ignore')
+	   AND date_trunc('day', etl.data_interval_start() AT TIME ZONE shape.timezone) <> etl.data_interval_start() AT TIME ZONE shape.timezone THEN
+		RAISE EXCEPTION 'column "%" of % is a date and cannot tell data intervals apart', shape.valid_from, target
+			USING ERRCODE = 'datatype_mismatch', DETAIL = format('The interval begins at %s.', etl.data_interval_start() AT TIME ZONE shape.timezone),
+				  HINT = 'Give it the type timestamptz, or the pipeline a daily schedule.';
+	END IF;
+	IF shape.kind = 'snapshot' THEN
+		EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s WHERE observed_pipeline = $1) AND EXISTS (SELECT FROM %s WHERE observed_pipeline = $1)', snapshots, observations)
+		INTO other_kind USING pipeline;
+	ELSE
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE observed_pipeline = $1)', snapshots) INTO other_kind USING pipeline;
+	END IF;
+	IF other_kind THEN
+		RAISE EXCEPTION '% was not filled from % until now', target, CASE shape.kind WHEN 'snapshot' THEN 'snapshots' ELSE 'changes' END
+			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'What earlier intervals said cannot be read the other way.',
+				  HINT = format('Say source_kind as before, or truncate %s and %s and run the intervals again.', observations, snapshots);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_scd2_source(etl._scd2_shape, regclass, regclass, regclass, regclass, text) IS 'raises for rows and intervals that mode scd2 cannot place in a history';
+
+-- mode scd2
+CREATE FUNCTION etl._load_scd2(target regclass, source regclass, pipeline text, timezone text, key text[], definition jsonb, touch text[])
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	shape etl._scd2_shape := etl._scd2_shape(target, source, pipeline, timezone, key, definition);
+	target_name record := (SELECT row(n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target);
+	observations regclass;
+	snapshots regclass;
+	since timestamptz := etl.data_interval_start();
+	until timestamptz := etl.data_interval_end();
+	latest timestamptz;
+	folded_as jsonb;
+	folded_before jsonb;
+	source_rows bigint;
+	affected bigint;
+	counts etl._load_counts := (0, 0, 0, 0);
+BEGIN
+	SELECT etl._relation(n.nspname, ('obs_' || c.relname)::name), etl._relation(n.nspname, ('snp_' || c.relname)::name) INTO observations, snapshots
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+	IF observations IS NULL OR snapshots IS NULL THEN
+		RAISE EXCEPTION 'the observations of % are gone', target
+			USING ERRCODE = 'undefined_table', HINT = format('Declare the load of %s again; it makes them anew.', target);
+	ELSIF since IS NULL THEN
+		RAISE EXCEPTION 'there is no data interval'
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Mode scd2 is for runs; by hand, set etl.data_interval_start and etl.data_interval_end.';
+	END IF;
+	source_rows := etl._materialize_source(source, observations);
+	PERFORM etl._check_scd2_source(shape, target, source, observations, snapshots, pipeline);
+	IF shape.kind = 'history' THEN
+		since := '-infinity';
+		until := '-infinity';
+	ELSIF NOT etl._reads_interval(source) THEN
+		-- such a view tells how things are now, whichever interval is run again
+		IF shape.kind = 'snapshot' THEN
+			EXECUTE format('SELECT max(observed_interval) FROM %s WHERE observed_pipeline = $1', snapshots) INTO latest USING pipeline;
+		ELSE
+			EXECUTE format('SELECT max(observed_until) FROM %s WHERE observed_pipeline = $1', observations) INTO latest USING pipeline;
+		END IF;
+		IF latest > since THEN
+			PERFORM etl._log('INFO', pipeline, etl.run_id(), target::text, format('%s does not ask for the data interval: what it gives is said of the latest, %s', source, latest));
+			since := latest;
+			until := latest;
+		END IF;
+	END IF;
+	affected := etl._scd2_observe(shape, observations, snapshots, pipeline, since, until);
+	-- another way to fold, since it was declared anew: that is news of every key
+	folded_as := to_jsonb(shape) - '{observed,kind}'::text[];
+	EXECUTE format('SELECT folded_as FROM %s WHERE observed_pipeline = ''''', snapshots) INTO folded_before;
+	IF folded_before IS DISTINCT FROM folded_as THEN
+		EXECUTE format('INSERT INTO %s VALUES ('''', ''-infinity'', $1) ON CONFLICT (observed_pipeline, observed_interval) DO UPDATE SET folded_as = excluded.folded_as', snapshots)
+		USING folded_as;
+		IF folded_before IS NOT NULL THEN
+			DROP TABLE pg_temp.etl_affected;
+			EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT DISTINCT %s FROM %s', etl._column_list(key), observations);
+			GET DIAGNOSTICS affected = ROW_COUNT;
+		END IF;
+	END IF;
+	IF affected = 0 THEN
+		counts.unchanged := source_rows;
+		RETURN counts;
+	END IF;
+	ANALYZE pg_temp.etl_affected;
+	PERFORM etl._scd2_fold(shape, target, observations);
+	RETURN etl._scd2_apply(shape, target, touch);
+END
+$$;
+COMMENT ON FUNCTION etl._load_scd2(regclass, regclass, text, text, text[], jsonb, text[]) IS
+	'mode scd2: a row for each version of a key; the same history whatever the order of runs';
