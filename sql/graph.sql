@@ -88,28 +88,34 @@ RETURNS TABLE (task text, kind text, ordinal integer, depends_on text[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	tasks etl.task[] := ARRAY(SELECT t FROM etl._tasks(pipeline) t);
+	-- three arrays side by side: task, what it needs, why; asked for once, the catalog is not cheap
+	waiting text[];
+	needed text[];
+	reasons text[];
 	done text[] := '{}';
 	ready text[];
 	stuck text;
 BEGIN
 	ordinal := 0;
+	SELECT array_agg(d.task), array_agg(d.needs), array_agg(d.because) INTO waiting, needed, reasons
+	FROM etl._task_dependencies(pipeline) d;
 	SELECT string_agg(format('"%s" (for "%s")', d.needs, d.task), ', ') INTO stuck
-	FROM etl._task_dependencies(pipeline) d
-	WHERE NOT EXISTS (SELECT FROM etl._tasks(_task_order.pipeline) x WHERE x.task = d.needs);
+	FROM unnest(waiting, needed) d(task, needs)
+	WHERE NOT EXISTS (SELECT FROM unnest(tasks) x WHERE x.task = d.needs);
 	IF stuck IS NOT NULL THEN
 		RAISE EXCEPTION 'depends_on of pipeline "%" names tasks it does not have: %', pipeline, stuck
 			USING ERRCODE = 'undefined_object', HINT = 'Tasks are named by their target (schema.table), checks by their name.';
 	END IF;
 	LOOP
 		SELECT array_agg(x.task ORDER BY (x.kind <> 'extract'), (x.kind = 'check'), x.position) INTO ready
-		FROM etl._tasks(_task_order.pipeline) x
+		FROM unnest(tasks) x
 		WHERE NOT x.task = ANY (done)
-		  AND NOT EXISTS (SELECT FROM etl._task_dependencies(_task_order.pipeline) d
-						  WHERE d.task = x.task AND NOT d.needs = ANY (done));
+		  AND NOT EXISTS (SELECT FROM unnest(waiting, needed) d(task, needs) WHERE d.task = x.task AND NOT d.needs = ANY (done));
 		EXIT WHEN ready IS NULL;
 		FOR task, kind, depends_on IN
-			SELECT x.task, x.kind, coalesce((SELECT array_agg(DISTINCT d.needs) FROM etl._task_dependencies(_task_order.pipeline) d WHERE d.task = x.task), '{}')
-			FROM unnest(ready) WITH ORDINALITY r(name, n) JOIN etl._tasks(_task_order.pipeline) x ON x.task = r.name
+			SELECT x.task, x.kind, coalesce((SELECT array_agg(DISTINCT d.needs) FROM unnest(waiting, needed) d(task, needs) WHERE d.task = x.task), '{}')
+			FROM unnest(ready) WITH ORDINALITY r(name, n) JOIN unnest(tasks) x ON x.task = r.name
 			ORDER BY r.n
 		LOOP
 			ordinal := ordinal + 1;
@@ -118,7 +124,7 @@ BEGIN
 		done := done || ready;
 	END LOOP;
 	SELECT string_agg(format('"%s" needs "%s" (%s)', d.task, d.needs, d.because), ', ' ORDER BY d.task, d.needs) INTO stuck
-	FROM etl._task_dependencies(pipeline) d
+	FROM unnest(waiting, needed, reasons) d(task, needs, because)
 	WHERE NOT d.task = ANY (done) AND NOT d.needs = ANY (done);
 	IF stuck IS NOT NULL THEN
 		RAISE EXCEPTION 'the tasks of pipeline "%" depend on each other in a circle', pipeline

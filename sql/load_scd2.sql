@@ -27,7 +27,7 @@ CREATE TYPE etl._scd2_shape AS (
 
 CREATE FUNCTION etl._column_list(columns text[], pattern text DEFAULT '%1$I', separator text DEFAULT ', ') RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT string_agg(format(pattern, c), separator ORDER BY n) FROM unnest(columns) WITH ORDINALITY u(c, n) $$;
+AS $$ SELECT string_agg(format(pattern, c), separator ORDER BY n) FROM unnest(columns) WITH ORDINALITY u(c, n) WHERE c IS NOT NULL $$;
 COMMENT ON FUNCTION etl._column_list(text[], text, text) IS 'columns as a piece of SQL, each by a pattern of format(); NULL for none';
 
 -- The names of the columns that the mode fills, by what they are for: as the options say,
@@ -156,20 +156,20 @@ AS $$
 		WHERE i.indrelid = target AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND (i.indpred IS NOT NULL) = partial
 		  AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) k(attnum)
 			   JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum)
-			= (SELECT array_agg(c ORDER BY c) FROM unnest(columns) c))
+			= (SELECT array_agg(c ORDER BY c) FROM unnest(columns) c WHERE c IS NOT NULL))
 $$;
 COMMENT ON FUNCTION etl._has_unique_index(regclass, text[], boolean) IS 'whether a table has a unique index over exactly these columns';
 
-CREATE FUNCTION etl._create_scd2_target(schema_name name, relation_name name, source regclass, key text[], version text, options jsonb) RETURNS void
+CREATE FUNCTION etl._create_scd2_target(schema_name name, relation_name name, source regclass, key text[], version text, options jsonb) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	target regclass;
 	observations name := 'obs_' || relation_name;
-	snapshots name := 'snp_' || relation_name;
 	effective_at text := options ->> 'effective_at';
 	effective_type regtype := (SELECT atttypid FROM pg_attribute WHERE attrelid = source AND attname = effective_at);
 	open_end text := coalesce(options ->> 'open_end', 'infinity');
+	made boolean;
 	validity regtype;
 	roles jsonb;
 	valid_from text;
@@ -178,7 +178,6 @@ DECLARE
 	rule text;
 	problem text;
 	new_column record;
-	observed text[];
 BEGIN
 	PERFORM etl._ensure_schema(schema_name);
 	IF effective_type NOT IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) THEN
@@ -186,14 +185,15 @@ BEGIN
 			USING ERRCODE = 'datatype_mismatch', HINT = 'Its type must be date, timestamp or timestamptz.';
 	END IF;
 	target := etl._relation(schema_name, relation_name);
+	made := target IS NULL;
 	SELECT jsonb_object_agg(r.role, r.column_name) INTO roles FROM etl._scd2_roles(relation_name, target, options) r;
 	valid_from := roles ->> 'valid_from';
 	valid_to := roles ->> 'valid_to';
 	is_current := roles ->> 'is_current';
-	IF target IS NULL THEN
+	IF made THEN
 		validity := coalesce(effective_type, 'timestamptz'::regtype);
 		EXECUTE format('CREATE TABLE %I.%I (%s)', schema_name, relation_name, concat_ws(', ',
-			format('%I bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY', nullif(roles ->> 'surrogate_key', '')),
+			CASE WHEN roles ->> 'surrogate_key' IS NOT NULL THEN format('%I bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY', roles ->> 'surrogate_key') END,
 			(SELECT string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
 						CASE WHEN a.attcollation NOT IN (0, t.typcollation) THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END,
 						CASE WHEN a.attname = ANY (key) THEN ' NOT NULL' ELSE '' END), ', '
@@ -270,10 +270,11 @@ BEGIN
 	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'all columns of ' || target);
 
 	PERFORM etl._create_scd2_observations(schema_name, relation_name, source, key, options, validity);
+	RETURN made;
 END
 $$;
 COMMENT ON FUNCTION etl._create_scd2_target(name, name, regclass, text[], text, jsonb) IS
-	'makes the target of mode scd2 when it is missing, else checks it; its constraints, its vr_ view and its observations';
+	'makes the target of mode scd2 when it is missing, else checks it; its constraints, its vr_ view and its observations; returns whether it made the table';
 
 CREATE FUNCTION etl._create_scd2_observations(schema_name name, relation_name name, source regclass, key text[], options jsonb, validity regtype) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -285,7 +286,6 @@ DECLARE
 	effective_at text := options ->> 'effective_at';
 	valid_from text := coalesce(options #>> '{columns,valid_from}', 'valid_from');
 	valid_to text := coalesce(options #>> '{columns,valid_to}', 'valid_to');
-	moment text;
 	existing regclass := etl._relation(schema_name, observations);
 	any_row boolean;
 	new_column record;
@@ -307,7 +307,7 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, snapshots, 'the snapshots that ' || relation_name || ' was made from');
 	END IF;
 	FOR new_column IN
-		SELECT v.attname, coalesce(t.type, CASE WHEN v.attname = effective_at THEN validity::text END, format_type(v.atttypid, v.atttypmod)) AS type, v.attname = ANY (key || effective_at) AS is_key
+		SELECT v.attname, coalesce(t.type, CASE WHEN v.attname = effective_at THEN validity::text END, format_type(v.atttypid, v.atttypmod)) AS type
 		FROM pg_attribute v
 		LEFT JOIN LATERAL (SELECT format_type(a.atttypid, a.atttypmod)
 				|| CASE WHEN a.attcollation NOT IN (0, y.typcollation) THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END AS type
@@ -337,7 +337,7 @@ BEGIN
 		schema_name, observations,
 		etl._column_list((SELECT array_agg(v.attname::text ORDER BY v.attnum) FROM pg_attribute v JOIN pg_attribute t ON t.attrelid = target AND t.attname = v.attname AND NOT t.attisdropped
 			WHERE v.attrelid = source AND v.attnum > 0 AND NOT v.attisdropped AND v.attname IS DISTINCT FROM effective_at)),
-		coalesce(format(', %I', effective_at), ''), valid_from, valid_to, coalesce(options ->> 'open_end', 'infinity'), validity,
+		CASE WHEN effective_at IS NULL THEN '' ELSE format(', %I', effective_at) END, valid_from, valid_to, coalesce(options ->> 'open_end', 'infinity'), validity,
 		CASE WHEN effective_at IS NULL THEN '' ELSE format(', %I', valid_from) END, target, etl._column_list(key, '%I IS NOT NULL', ' AND '));
 END
 $$;
@@ -395,7 +395,7 @@ DECLARE
 	match_list text := etl._column_list(matched);
 	observed_list text := etl._column_list(shape.observed);
 	-- compared to the bit: what the target shows must not depend on which of two equal values came first
-	same text := CASE WHEN said = '{}' THEN 'true' ELSE format('row(%s) *= row(%s)', etl._column_list(said, 's.%I'), etl._column_list(said, 'o.%I')) END;
+	same text := CASE WHEN said = '{}' THEN 'true' ELSE format('record_image_eq(row(%s), row(%s))', etl._column_list(said, 's.%I'), etl._column_list(said, 'o.%I')) END;
 	next_snapshot timestamptz := 'infinity';
 	mine text;
 	affected bigint;
@@ -438,7 +438,7 @@ BEGIN
 				SELECT DISTINCT ON (%5$s, etl_run) %4$s, $1, min(observed_from) OVER r, max(observed_until) OVER r
 				FROM numbered WINDOW r AS (PARTITION BY %5$s, etl_run) ORDER BY %5$s, etl_run, observed_from',
 				observations, etl._column_list(matched, 'o.%1$I = t.%1$I', ' AND '), etl._column_list(shape.observed, 'o.%I'), observed_list, match_list,
-				CASE WHEN said = '{}' THEN 'true' ELSE format('row(%1$s) *= lag(row(%1$s)) OVER w', etl._column_list(said)) END)
+				CASE WHEN said = '{}' THEN 'true' ELSE format('record_image_eq(row(%1$s), lag(row(%1$s)) OVER w)', etl._column_list(said)) END)
 			USING pipeline, since, until, next_snapshot;
 		ELSE
 			EXECUTE format('DELETE FROM %s o USING pg_temp.etl_touched t WHERE %s AND %s',
@@ -463,21 +463,21 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	key_list text := etl._column_list(shape.key);
-	column_list text := coalesce(etl._column_list(shape.columns, ', %I'), '');
+	column_list text := coalesce(', ' || etl._column_list(shape.columns), '');
 	-- a moment of an interval as a value of valid_from
 	moment text := CASE shape.validity WHEN 'timestamp with time zone' THEN '%s' WHEN 'date' THEN '(%s AT TIME ZONE $1)::date' ELSE '(%s AT TIME ZONE $1)' END;
 	steps text[];
 	best text := 'etl_version DESC NULLS LAST, observed_until DESC, observed_from DESC, observed_pipeline';
 	same text;
 BEGIN
-	column_list := coalesce(', ' || etl._column_list(shape.columns), '');
 	steps := ARRAY[format('seen AS MATERIALIZED (
 		SELECT %s%s, %s AS etl_version, o.observed_pipeline, o.observed_from, o.observed_until, %s AS etl_effective
 		FROM pg_temp.etl_affected a JOIN %s o USING (%s))',
 		key_list,
 		coalesce(', ' || (SELECT string_agg(format('o.%1$I::%2$s AS %1$I', t.attname, format_type(t.atttypid, t.atttypmod)), ', ' ORDER BY c.n)
 			FROM unnest(shape.columns) WITH ORDINALITY c(name, n) JOIN pg_attribute t ON t.attrelid = target AND t.attname = c.name AND NOT t.attisdropped), ''),
-		coalesce(format('o.%I', shape.version), 'NULL::integer'), coalesce(format('o.%I', shape.effective_at), format(moment, 'o.observed_from')), observations, key_list)];
+		CASE WHEN shape.version IS NULL THEN 'NULL::integer' ELSE format('o.%I', shape.version) END,
+		CASE WHEN shape.effective_at IS NULL THEN format(moment, 'o.observed_from') ELSE format('o.%I', shape.effective_at) END, observations, key_list)];
 	IF shape.deletes <> 'ignore' THEN
 		-- the spans in which a key was there; each of them but an open one ends in its absence
 		steps := steps || format('present AS (
@@ -589,7 +589,7 @@ BEGIN
 		INSERT INTO pg_temp.etl_changed SELECT * FROM gone', target, etl._column_list(shape.key, 'a.%1$I = t.%1$I', ' AND '), t_is_w, shape.valid_from, etl._column_list(shape.key, 't.%I'));
 	GET DIAGNOSTICS counts.deleted = ROW_COUNT;
 	EXECUTE format('WITH changed AS (UPDATE %1$s t SET %2$s FROM pg_temp.etl_wanted w WHERE %3$s AND t.%4$I = w.etl_replaces
-			AND NOT (row(%5$s) *= row(%6$s)) RETURNING %7$s)
+			AND NOT record_image_eq(row(%5$s), row(%6$s)) RETURNING %7$s)
 		INSERT INTO pg_temp.etl_changed SELECT * FROM changed', target,
 		(SELECT string_agg(format('%I = %s', c, v), ', ') FROM unnest(filled, wanted) u(c, v)) || coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''),
 		t_is_w, shape.valid_from, etl._column_list(filled, 't.%I'), array_to_string(wanted, ', '), etl._column_list(shape.key, 't.%I'));
@@ -615,7 +615,7 @@ DECLARE
 	sample text;
 	other_kind boolean;
 BEGIN
-	PERFORM etl._check_source_keys(source, shape.key || shape.effective_at);
+	PERFORM etl._check_source_keys(source, array_remove(shape.key || shape.effective_at, NULL));
 	IF shape.effective_at IS NOT NULL THEN
 		EXECUTE format('SELECT count(*), min(%1$I)::text FROM pg_temp.etl_source WHERE %1$I >= %2$L', shape.effective_at, shape.open_end) INTO bad_rows, sample;
 		IF bad_rows > 0 THEN
@@ -651,7 +651,6 @@ RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	shape etl._scd2_shape := etl._scd2_shape(target, source, pipeline, timezone, key, definition);
-	target_name record := (SELECT row(n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target);
 	observations regclass;
 	snapshots regclass;
 	since timestamptz := etl.data_interval_start();
