@@ -39,7 +39,7 @@ static const source_option source_options[] = {
 	 "certificates to trust instead of the system's"},
 	{"proxy", ForeignServerRelationId, OPTION_URL, "an http or https proxy"},
 	{"user_agent", ForeignServerRelationId, OPTION_TEXT, "default etl/1.0"},
-	{"auth", UserMappingRelationId, OPTION_AUTH, "none, bearer or basic"},
+	{"auth", UserMappingRelationId, OPTION_AUTH, "none, bearer, basic or api_key"},
 	{"token", UserMappingRelationId, OPTION_TEXT, "bearer: the token itself"},
 	{"token_file", UserMappingRelationId, OPTION_FILE_NAME,
 	 "bearer: a file in etl.secret_directory"},
@@ -51,6 +51,13 @@ static const source_option source_options[] = {
 	 "basic: a file in etl.secret_directory"},
 	{"password_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
 	 "basic: an environment variable of the server"},
+	{"api_key", UserMappingRelationId, OPTION_TEXT, "api_key: the key itself"},
+	{"api_key_file", UserMappingRelationId, OPTION_FILE_NAME,
+	 "api_key: a file in etl.secret_directory"},
+	{"api_key_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
+	 "api_key: an environment variable of the server"},
+	{"api_key_header", UserMappingRelationId, OPTION_HEADER_NAME,
+	 "api_key: the header that takes it, default X-API-Key"},
 };
 
 PG_FUNCTION_INFO_V1(etl_http_options_validator);
@@ -192,14 +199,20 @@ check_value(const source_option *option, const char *value)
 			break;
 		case OPTION_AUTH:
 			if (strcmp(value, "none") != 0 && strcmp(value, "bearer") != 0 &&
-				strcmp(value, "basic") != 0)
-				raise_invalid(option->name, "It is none, bearer or basic.");
+				strcmp(value, "basic") != 0 && strcmp(value, "api_key") != 0)
+				raise_invalid(option->name, "It is none, bearer, basic or api_key.");
 			break;
 		case OPTION_FILE_NAME:
 			if (value[0] == '\0' || value[0] == '.' || strchr(value, '/') != NULL ||
 				strchr(value, '\\') != NULL || strlen(value) > 255)
 				raise_invalid(option->name,
 							  "It is the name of a file in etl.secret_directory, without a path.");
+			break;
+		case OPTION_HEADER_NAME:
+			if (value[0] == '\0' ||
+				strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
+					strlen(value))
+				raise_invalid(option->name, "It is the name of a header, such as X-API-Key.");
 			break;
 		case OPTION_VARIABLE_NAME:
 			if (value[0] == '\0' || strchr(value, '=') != NULL)
@@ -221,6 +234,7 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 	const char *auth = NULL;
 	int tokens = 0;
 	int passwords = 0;
+	int keys = 0;
 	bool has_username = false;
 	bool has_base_url = false;
 	ListCell *cell;
@@ -244,6 +258,8 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 		has_username |= strcmp(option->name, "username") == 0;
 		tokens += strncmp(option->name, "token", 5) == 0;
 		passwords += strncmp(option->name, "password", 8) == 0;
+		keys +=
+			strncmp(option->name, "api_key", 7) == 0 && strcmp(option->name, "api_key_header") != 0;
 		if (strcmp(option->name, "auth") == 0)
 			auth = defGetString(element);
 	}
@@ -253,7 +269,7 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 						errhint("For example OPTIONS (base_url 'https://api.example.com').")));
 	if (catalog == UserMappingRelationId && options != NIL)
 	{
-		if (tokens > 1 || passwords > 1)
+		if (tokens > 1 || passwords > 1 || keys > 1)
 			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 							errmsg("a secret is given more than once"),
 							errhint("Give it inline, by file or by environment variable.")));
@@ -261,6 +277,10 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 							errmsg("auth 'bearer' and a token belong together"),
 							errhint("For example OPTIONS (auth 'bearer', token_file 'shop').")));
+		if ((keys > 0) != (auth != NULL && strcmp(auth, "api_key") == 0))
+			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+							errmsg("auth 'api_key' and a key belong together"),
+							errhint("For example OPTIONS (auth 'api_key', api_key_file 'shop').")));
 		if ((passwords > 0 || has_username) != (auth != NULL && strcmp(auth, "basic") == 0) ||
 			(passwords > 0) != has_username)
 			ereport(

@@ -142,14 +142,14 @@ user_mapping_options(Oid server)
 	return result;
 }
 
-/* Adds the Authorization header and remembers what must not be shown. */
+/* Adds a header with credentials and remembers what must not be shown. */
 static void
-add_authorization(source *result, const char *scheme, char *credentials)
+add_credentials(source *result, const char *name, const char *scheme, char *credentials)
 {
 	http_header *header = palloc0(sizeof(http_header));
 
-	header->name = "Authorization";
-	header->value = psprintf("%s %s", scheme, credentials);
+	header->name = pstrdup(name);
+	header->value = psprintf("%s%s", scheme, credentials);
 	header->secret = true;
 	result->headers = lappend(result->headers, header);
 	result->secrets = lappend(result->secrets, credentials);
@@ -162,6 +162,8 @@ read_credentials(source *result, List *options)
 	char *token = NULL;
 	char *username = NULL;
 	char *password = NULL;
+	char *api_key = NULL;
+	char *api_key_header = "X-API-Key";
 	ListCell *cell;
 
 	foreach (cell, options)
@@ -184,9 +186,19 @@ read_credentials(source *result, List *options)
 			password = read_secret_file(name, value);
 		else if (strcmp(name, "password_env") == 0)
 			password = read_secret_variable(name, value);
+		else if (strcmp(name, "api_key") == 0)
+			api_key = clean_secret(pstrdup(value), name);
+		else if (strcmp(name, "api_key_file") == 0)
+			api_key = read_secret_file(name, value);
+		else if (strcmp(name, "api_key_env") == 0)
+			api_key = read_secret_variable(name, value);
+		else if (strcmp(name, "api_key_header") == 0)
+			api_key_header = value;
 	}
 	if (token != NULL)
-		add_authorization(result, "Bearer", token);
+		add_credentials(result, "Authorization", "Bearer ", token);
+	if (api_key != NULL)
+		add_credentials(result, api_key_header, "", api_key);
 	if (username != NULL && password != NULL)
 	{
 		char *plain = psprintf("%s:%s", username, password);
@@ -194,7 +206,7 @@ read_credentials(source *result, List *options)
 		char *encoded = palloc0(size + 1);
 
 		etl_b64_encode(plain, strlen(plain), encoded, size);
-		add_authorization(result, "Basic", encoded);
+		add_credentials(result, "Authorization", "Basic ", encoded);
 		result->secrets = lappend(result->secrets, password);
 	}
 }

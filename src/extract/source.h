@@ -34,6 +34,7 @@ typedef enum option_type
 	OPTION_BOOLEAN,
 	OPTION_AUTH,
 	OPTION_FILE_NAME,
+	OPTION_HEADER_NAME,
 	OPTION_VARIABLE_NAME
 } option_type;
 

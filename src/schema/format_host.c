@@ -9,62 +9,32 @@
 
 #include "mb/pg_wchar.h"
 
+#include "schema/ascii.h"
 #include "schema/formats.h"
 #include "schema/idna.h"
 
 #define HOSTNAME_MAX 253
-#define LABEL_MAX 63
 #define LOCAL_PART_MAX 64
 
-static bool label_valid(const char *text, int length, bool decode);
-static bool hostname_valid(const char *text, int length, bool decode);
+static bool label_valid(const char *text, int length);
+static int check_label(pg_wchar *label, int *count);
 static bool local_part_valid(const char *text, int length, bool international);
 static bool email_valid(const char *text, int length, bool international);
 
 /*
- * Letters, digits and inner hyphens; an encoded label must decode to a valid one.
+ * Letters, digits and inner hyphens.
  */
 static bool
-label_valid(const char *text, int length, bool decode)
+label_valid(const char *text, int length)
 {
-	if (length == 0 || length > LABEL_MAX || text[0] == '-' || text[length - 1] == '-')
+	if (length == 0 || length > IDNA_LABEL_MAX || text[0] == '-' || text[length - 1] == '-')
 		return false;
 	for (int i = 0; i < length; i++)
 	{
-		if (!isalnum((unsigned char) text[i]) && text[i] != '-')
+		if (!ascii_is_alnum(text[i]) && text[i] != '-')
 			return false;
 	}
-	if (decode && length >= 4 && text[2] == '-' && text[3] == '-')
-		return pg_strncasecmp(text, "xn", 2) == 0 && idna_a_label_valid(text, length);
 	return true;
-}
-
-static bool
-hostname_valid(const char *text, int length, bool decode)
-{
-	int start = 0;
-
-	if (length == 0 || length > HOSTNAME_MAX)
-		return false;
-	for (int i = 0; i <= length; i++)
-	{
-		if (i < length && text[i] != '.')
-		{
-			if (IS_HIGHBIT_SET(text[i]))
-				return false;
-			continue;
-		}
-		if (!label_valid(text + start, i - start, decode))
-			return false;
-		start = i + 1;
-	}
-	return true;
-}
-
-bool
-format_is_hostname(const char *text, int length)
-{
-	return hostname_valid(text, length, true);
 }
 
 /*
@@ -73,7 +43,53 @@ format_is_hostname(const char *text, int length)
 bool
 format_is_hostname_plain(const char *text, int length)
 {
-	return hostname_valid(text, length, false);
+	int start = 0;
+
+	if (length == 0 || length > HOSTNAME_MAX)
+		return false;
+	for (int i = 0; i <= length; i++)
+	{
+		if (i < length && text[i] != '.')
+			continue;
+		if (!label_valid(text + start, i - start))
+			return false;
+		start = i + 1;
+	}
+	return true;
+}
+
+/*
+ * Labels in ASCII, the encoded ones among them of valid labels.
+ */
+bool
+format_is_hostname(const char *text, int length)
+{
+	return format_is_hostname_plain(text, length) && format_is_idn_hostname(text, length);
+}
+
+/*
+ * One label in Unicode or encoded.  Returns its encoded length, 0 when it is not valid; an
+ * encoded one is decoded in place.
+ */
+static int
+check_label(pg_wchar *label, int *count)
+{
+	char ascii[IDNA_LABEL_MAX + 1];
+	int length = *count;
+
+	if (length < 4 || (label[0] | 32) != 'x' || (label[1] | 32) != 'n' || label[2] != '-' ||
+		label[3] != '-')
+		return idna_label_size(label, length);
+	for (int i = 0; i < length; i++)
+	{
+		if (label[i] >= 0x80)
+			return 0;
+		ascii[i] = label[i];
+	}
+	if (!label_valid(ascii, length))
+		return 0;
+	*count = idna_decode(ascii, length, label);
+	return *count > 0 ? length : 0;
 }
 
 /*
@@ -84,42 +100,34 @@ format_is_idn_hostname(const char *text, int length)
 {
 	const unsigned char *c = (const unsigned char *) text;
 	const unsigned char *end = c + length;
-	pg_wchar label[LABEL_MAX + 1];
+	pg_wchar label[IDNA_LABEL_MAX + 1];
 	int count = 0;
+	int size = -1;
+	bool right_to_left = false;
+	bool bidi_valid = true;
 
-	if (length == 0 || length > HOSTNAME_MAX * 4)
-		return false;
 	for (;;)
 	{
 		int bytes = c < end ? pg_utf_mblen(c) : 0;
 		pg_wchar point = c < end && c + bytes <= end ? utf8_to_unicode(c) : '.';
+		int label_size;
 
 		if (point != '.' && point != 0x3002 && point != 0xFF0E && point != 0xFF61)
 		{
-			if (count >= LABEL_MAX)
+			if (count >= IDNA_LABEL_MAX)
 				return false;
 			label[count++] = point;
 			c += bytes;
 			continue;
 		}
-		if (count >= 4 && (label[0] | 32) == 'x' && (label[1] | 32) == 'n' && label[2] == '-' &&
-			label[3] == '-')
-		{
-			char ascii[LABEL_MAX + 1];
-
-			for (int i = 0; i < count; i++)
-			{
-				if (label[i] >= 0x80)
-					return false;
-				ascii[i] = label[i];
-			}
-			if (!label_valid(ascii, count, true))
-				return false;
-		}
-		else if (!idna_label_valid(label, count))
+		label_size = check_label(label, &count);
+		size += 1 + label_size;
+		if (label_size == 0 || size > HOSTNAME_MAX)
 			return false;
+		right_to_left |= idna_is_right_to_left(label, count);
+		bidi_valid &= idna_bidi_valid(label, count);
 		if (c >= end)
-			return true;
+			return bidi_valid || !right_to_left;
 		c += bytes;
 		count = 0;
 	}
@@ -168,7 +176,7 @@ format_is_ipv6(const char *text, int length)
 	{
 		int start = i;
 
-		while (i < length && isxdigit((unsigned char) text[i]) && i - start < 5)
+		while (i < length && ascii_is_hex((unsigned char) text[i]) && i - start < 5)
 			i++;
 		if (i < length && text[i] == '.')
 		{
@@ -228,7 +236,7 @@ local_part_valid(const char *text, int length, bool international)
 				return false;
 		}
 		else if (IS_HIGHBIT_SET(text[i]) ? !international
-										 : !isalnum((unsigned char) text[i]) &&
+										 : !ascii_is_alnum((unsigned char) text[i]) &&
 											   strchr("!#$%&'*+-/=?^_`{|}~", text[i]) == NULL)
 			return false;
 	}

@@ -9,6 +9,7 @@
 
 #include "utils/memutils.h"
 
+#include "schema/ascii.h"
 #include "schema/formats.h"
 #include "schema/pattern.h"
 
@@ -21,7 +22,7 @@ format_is_uuid(const char *text, int length)
 	{
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
-		if (dash ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+		if (dash ? text[i] != '-' : !ascii_is_hex((unsigned char) text[i]))
 			return false;
 	}
 	return true;

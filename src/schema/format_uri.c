@@ -9,6 +9,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "schema/ascii.h"
 #include "schema/formats.h"
 
 #define UNRESERVED_PUNCTUATION "-._~"
@@ -50,13 +51,13 @@ characters_valid(const char *text, int length, const char *punctuation, bool int
 	{
 		if (*c == '%')
 		{
-			if (end - c < 3 || !isxdigit(c[1]) || !isxdigit(c[2]))
+			if (end - c < 3 || !ascii_is_hex(c[1]) || !ascii_is_hex(c[2]))
 				return false;
 			c += 3;
 		}
 		else if (*c < 0x80)
 		{
-			if (!isalnum(*c) && strchr(UNRESERVED_PUNCTUATION, *c) == NULL &&
+			if (!ascii_is_alnum(*c) && strchr(UNRESERVED_PUNCTUATION, *c) == NULL &&
 				strchr(punctuation, *c) == NULL)
 				return false;
 			c++;
@@ -104,7 +105,7 @@ authority_valid(const char *text, int length, bool international)
 				return false;
 			for (const char *c = text + 2; c < dot; c++)
 			{
-				if (!isxdigit((unsigned char) *c))
+				if (!ascii_is_hex((unsigned char) *c))
 					return false;
 			}
 		}
@@ -140,9 +141,9 @@ reference_valid(const char *text, int length, bool international, bool absolute)
 	bool has_scheme = false;
 	bool has_authority = false;
 
-	while (c < end && (isalnum((unsigned char) *c) || *c == '+' || *c == '-' || *c == '.'))
+	while (c < end && (ascii_is_alnum((unsigned char) *c) || *c == '+' || *c == '-' || *c == '.'))
 		c++;
-	if (c > text && c < end && *c == ':' && isalpha((unsigned char) *text))
+	if (c > text && c < end && *c == ':' && ascii_is_alpha((unsigned char) *text))
 	{
 		has_scheme = true;
 		text = c + 1;
@@ -222,12 +223,12 @@ expression_valid(const char *text, int length)
 	{
 		const char *name = text;
 
-		while (text < end && (isalnum((unsigned char) *text) || *text == '_' || *text == '.' ||
+		while (text < end && (ascii_is_alnum((unsigned char) *text) || *text == '_' || *text == '.' ||
 							  (*text == '%' && end - text >= 3)))
 		{
 			if (*text == '%')
 			{
-				if (!isxdigit((unsigned char) text[1]) || !isxdigit((unsigned char) text[2]))
+				if (!ascii_is_hex((unsigned char) text[1]) || !ascii_is_hex((unsigned char) text[2]))
 					return false;
 				text += 2;
 			}
@@ -235,13 +236,18 @@ expression_valid(const char *text, int length)
 		}
 		if (text == name || *name == '.' || text[-1] == '.')
 			return false;
+		for (const char *c = name; c < text; c++)
+		{
+			if (c[0] == '.' && c[1] == '.')
+				return false;
+		}
 		if (text < end && *text == '*')
 			text++;
 		else if (text < end && *text == ':')
 		{
 			const char *digits = ++text;
 
-			while (text < end && isdigit((unsigned char) *text))
+			while (text < end && ascii_is_digit((unsigned char) *text))
 				text++;
 			if (text == digits || text - digits > 4 || *digits == '0')
 				return false;
@@ -269,10 +275,10 @@ format_is_uri_template(const char *text, int length)
 			text = close + 1;
 		}
 		else if ((unsigned char) *text <= ' ' || *text == 0x7F ||
-				 strchr("\"'<>\\^`|}", *text) != NULL)
+				 strchr("\"<>\\^`|}", *text) != NULL)
 			return false;
-		else if (*text == '%' && (end - text < 3 || !isxdigit((unsigned char) text[1]) ||
-								  !isxdigit((unsigned char) text[2])))
+		else if (*text == '%' && (end - text < 3 || !ascii_is_hex((unsigned char) text[1]) ||
+								  !ascii_is_hex((unsigned char) text[2])))
 			return false;
 		else
 			text++;

@@ -10,10 +10,9 @@
 
 #include "common/unicode_norm.h"
 
+#include "schema/ascii.h"
 #include "schema/idna.h"
 #include "schema/unicode.h"
-
-#define LABEL_MAX 63
 
 /* Canonical combining class 9. */
 static const pg_wchar viramas[] = {
@@ -33,7 +32,6 @@ static int64 adapt(int64 delta, int64 points, bool first);
 static int punycode_length(const pg_wchar *label, int length);
 static int punycode_decode(const char *text, int length, pg_wchar *out);
 static int bidi_class(pg_wchar c);
-static bool bidi_valid(const pg_wchar *label, int length);
 
 static bool
 is_virama(pg_wchar c)
@@ -226,7 +224,7 @@ punycode_length(const pg_wchar *label, int length)
 }
 
 /*
- * Decodes punycode without its prefix; out has room for LABEL_MAX code points.  Returns
+ * Decodes punycode without its prefix; out has room for IDNA_LABEL_MAX code points.  Returns
  * how many there are, -1 when it is malformed.
  */
 static int
@@ -238,7 +236,7 @@ punycode_decode(const char *text, int length, pg_wchar *out)
 	int count = 0;
 	int at = 0;
 
-	if (length > LABEL_MAX)
+	if (length > IDNA_LABEL_MAX)
 		return -1;
 	for (int b = length - 1; b > 0; b--)
 	{
@@ -279,7 +277,7 @@ punycode_decode(const char *text, int length, pg_wchar *out)
 			if (weight > PG_INT32_MAX)
 				return -1;
 		}
-		if (count >= LABEL_MAX)
+		if (count >= IDNA_LABEL_MAX)
 			return -1;
 		bias = adapt(i - start, count + 1, start == 0);
 		n += i / (count + 1);
@@ -302,7 +300,7 @@ bidi_class(pg_wchar c)
 {
 	int category = unicode_category_of(c);
 
-	if (category == UNICODE_MN)
+	if (category == UNICODE_MN || category == UNICODE_CF)
 		return 'M';
 	if ((c >= '0' && c <= '9') || (c >= 0x06F0 && c <= 0x06F9))
 		return 'N';
@@ -318,12 +316,27 @@ bidi_class(pg_wchar c)
 }
 
 /*
- * RFC 5893 for one label, which applies when a character is written right to left.
+ * Does a label hold a character that is written right to left?
  */
-static bool
-bidi_valid(const pg_wchar *label, int length)
+bool
+idna_is_right_to_left(const pg_wchar *label, int length)
 {
-	bool any_right = false;
+	for (int i = 0; i < length; i++)
+	{
+		int class = bidi_class(label[i]);
+
+		if (class == 'R' || class == 'A')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * RFC 5893: the rule for a label of a name of which a label is written right to left.
+ */
+bool
+idna_bidi_valid(const pg_wchar *label, int length)
+{
 	bool any_left = false;
 	bool any_number = false;
 	bool any_arabic = false;
@@ -333,66 +346,64 @@ bidi_valid(const pg_wchar *label, int length)
 	{
 		int class = bidi_class(label[i]);
 
-		any_right |= class == 'R' || class == 'A';
 		any_left |= class == 'L';
 		any_number |= class == 'N';
 		any_arabic |= class == 'A';
 		if (class != 'M')
 			last = class;
 	}
-	if (!any_right)
-		return true;
+	if (!idna_is_right_to_left(label, length))
+		return bidi_class(label[0]) == 'L' && last != '-';
 	return bidi_class(label[0]) == 'R' && !any_left && last != '-' && !(any_number && any_arabic);
 }
 
 /*
- * Is a label in Unicode valid, the length of its encoded form included?
+ * The length of a label in Unicode once it is encoded; 0 when the label is not valid.
  */
-bool
-idna_label_valid(const pg_wchar *label, int length)
+int
+idna_label_size(const pg_wchar *label, int length)
 {
 	bool is_ascii = true;
+	int size = length;
 	int first;
 
-	if (length == 0 || length > LABEL_MAX || label[0] == '-' || label[length - 1] == '-')
-		return false;
+	if (length == 0 || length > IDNA_LABEL_MAX || label[0] == '-' || label[length - 1] == '-')
+		return 0;
 	if (length >= 4 && label[2] == '-' && label[3] == '-')
-		return false;
+		return 0;
 	first = unicode_category_of(label[0]);
 	if (first == UNICODE_MN || first == UNICODE_MC || first == UNICODE_ME)
-		return false;
+		return 0;
 	for (int i = 0; i < length; i++)
 	{
 		if (label[i] >= 0x80)
+		{
 			is_ascii = false;
+			if (!is_allowed(label, length, i))
+				return 0;
+		}
+		else if (label[i] != '-' && !ascii_is_alnum(label[i]))
+			return 0;
 	}
-	for (int i = 0; i < length; i++)
-	{
-		if (label[i] < 0x80 && label[i] != '-' && !isalnum(label[i]))
-			return false;
-		if (label[i] >= 0x80 && !is_allowed(label, length, i))
-			return false;
-	}
-	return bidi_valid(label, length) &&
-		   (is_ascii || punycode_length(label, length) + 4 <= LABEL_MAX);
+	if (!is_ascii)
+		size = punycode_length(label, length) + strlen("xn--");
+	return size <= IDNA_LABEL_MAX ? size : 0;
 }
 
 /*
- * Is an encoded label ("xn--...") the encoding of a valid one?
+ * Decodes a label "xn--..." whose decoded form is valid; out has room for IDNA_LABEL_MAX
+ * code points.  Returns how many there are, 0 when the label is not valid.
  */
-bool
-idna_a_label_valid(const char *label, int length)
+int
+idna_decode(const char *label, int length, pg_wchar *out)
 {
-	pg_wchar decoded[LABEL_MAX + 1];
-	int count;
 	bool beyond_ascii = false;
+	int count;
 
-	if (length < 5 || length > LABEL_MAX)
-		return false;
-	count = punycode_decode(label + 4, length - 4, decoded);
-	if (count <= 0)
-		return false;
+	if (length < 5 || length > IDNA_LABEL_MAX)
+		return 0;
+	count = punycode_decode(label + 4, length - 4, out);
 	for (int i = 0; i < count; i++)
-		beyond_ascii |= decoded[i] >= 0x80;
-	return beyond_ascii && idna_label_valid(decoded, count);
+		beyond_ascii |= out[i] >= 0x80;
+	return beyond_ascii && idna_label_size(out, count) > 0 ? count : 0;
 }

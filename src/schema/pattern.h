@@ -41,6 +41,7 @@ typedef enum regex_kind
 	REGEX_END,
 	REGEX_WORD_BOUNDARY,
 	REGEX_LOOK, /* the child must (not) match here, ahead or behind */
+	REGEX_BACK, /* what a group matched; not supported, but valid ECMA-262 */
 } regex_kind;
 
 typedef struct regex_node

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "schema/ascii.h"
 #include "schema/pattern.h"
 
 /* PostgreSQL's engine repeats at most so often at a time. */
@@ -25,7 +26,7 @@ typedef struct regex_emitter
 	pg_wchar *text;
 	int length;
 	int allocated;
-	bool too_long;
+	const char *problem;
 } regex_emitter;
 
 static void emit_code(regex_emitter *e, pg_wchar c);
@@ -41,7 +42,7 @@ emit_code(regex_emitter *e, pg_wchar c)
 {
 	if (e->length >= EMIT_MAX)
 	{
-		e->too_long = true;
+		e->problem = "it is too long";
 		return;
 	}
 	if (e->length == e->allocated)
@@ -67,7 +68,7 @@ emit_escaped(regex_emitter *e, pg_wchar c)
 {
 	char text[16];
 
-	if (c < 0x80 && isalnum(c))
+	if (c < 0x80 && ascii_is_alnum(c))
 		emit_code(e, c);
 	else
 	{
@@ -155,7 +156,7 @@ emit_repeat(regex_emitter *e, const regex_node *node)
 			maximum -= at_most;
 		else if (at_most < 0)
 			break;
-	} while (!e->too_long && (minimum > 0 || maximum != 0));
+	} while (e->problem == NULL && (minimum > 0 || maximum != 0));
 }
 
 static void
@@ -206,11 +207,15 @@ emit_node(regex_emitter *e, const regex_node *node)
 			emit_node(e, linitial(node->children));
 			emit_code(e, ')');
 			break;
+		case REGEX_BACK:
+			/* matching them can take exponential time */
+			e->problem = "back references are not supported";
+			break;
 	}
 }
 
 /*
- * The pattern for PostgreSQL's engine, palloc'd; NULL and why when it gets too long.
+ * The pattern for PostgreSQL's engine, palloc'd; NULL and why when it cannot be used.
  */
 pg_wchar *
 regex_emit(const regex_node *node, int *length, const char **problem)
@@ -221,10 +226,6 @@ regex_emit(const regex_node *node, int *length, const char **problem)
 	e.text = palloc(sizeof(pg_wchar) * e.allocated);
 	emit_node(&e, node);
 	*length = e.length;
-	if (e.too_long)
-	{
-		*problem = "it is too long";
-		return NULL;
-	}
-	return e.text;
+	*problem = e.problem;
+	return e.problem == NULL ? e.text : NULL;
 }

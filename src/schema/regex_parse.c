@@ -13,6 +13,7 @@
 
 #include "miscadmin.h"
 
+#include "schema/ascii.h"
 #include "schema/pattern.h"
 
 #define REPEAT_MAX 10000
@@ -22,6 +23,10 @@ typedef struct regex_parser
 	const unsigned char *next;
 	const unsigned char *end;
 	const char *problem;
+	int groups;			/* that capture, so far */
+	int last_reference; /* the highest number a back reference names */
+	List *names;		/* of groups */
+	List *references;	/* names in back references */
 } regex_parser;
 
 static regex_node *new_node(regex_kind kind);
@@ -36,6 +41,9 @@ static bool character_escape(regex_parser *p, bool in_class, pg_wchar *out);
 static bool class_atom(regex_parser *p, code_set *set, pg_wchar *out, bool *is_set);
 static regex_node *parse_class(regex_parser *p);
 static regex_node *parse_choice(regex_parser *p);
+static char *group_name(regex_parser *p);
+static regex_node *parse_back_reference(regex_parser *p);
+static bool references_valid(const regex_parser *p);
 static regex_node *parse_group(regex_parser *p);
 static regex_node *parse_atom(regex_parser *p);
 static bool parse_bounds(regex_parser *p, int *minimum, int *maximum);
@@ -103,7 +111,7 @@ hex_digits(regex_parser *p, int count, pg_wchar *out)
 	int i;
 
 	*out = 0;
-	for (i = 0; i < count && p->next < p->end && isxdigit(*p->next); i++, p->next++)
+	for (i = 0; i < count && p->next < p->end && ascii_is_hex(*p->next); i++, p->next++)
 		*out = *out * 16 + (*p->next <= '9' ? *p->next - '0' : (*p->next | 32) - 'a' + 10);
 	return i;
 }
@@ -224,11 +232,11 @@ character_escape(regex_parser *p, bool in_class, pg_wchar *out)
 		case 'v':
 			return *out = '\v', true;
 		case '0':
-			if (p->next < p->end && isdigit(*p->next))
+			if (p->next < p->end && ascii_is_digit(*p->next))
 				return fail(p, "octal escapes are not part of ECMA-262"), false;
 			return *out = 0, true;
 		case 'c':
-			if (p->next >= p->end || !isalpha(*p->next))
+			if (p->next >= p->end || !ascii_is_alpha(*p->next))
 				return fail(p, "\\c must be followed by a letter"), false;
 			return *out = *p->next++ & 31, true;
 		case 'x':
@@ -240,9 +248,7 @@ character_escape(regex_parser *p, bool in_class, pg_wchar *out)
 				return fail(p, "\\u must be followed by four hexadecimal digits or {...}"), false;
 			return true;
 		default:
-			if (isdigit(letter) || letter == 'k')
-				return fail(p, "back references are not supported"), false;
-			if (isalpha(letter))
+			if (ascii_is_alnum(letter))
 				return fail(p, "there is no such escape in ECMA-262"), false;
 			return *out = letter, true;
 	}
@@ -303,6 +309,71 @@ parse_class(regex_parser *p)
 }
 
 /*
+ * The name of a group up to its closing bracket, palloc'd.
+ */
+static char *
+group_name(regex_parser *p)
+{
+	const unsigned char *start = p->next;
+
+	while (p->next < p->end &&
+		   (ascii_is_alnum(*p->next) || *p->next == '_' || *p->next == '$' || *p->next >= 0x80))
+		p->next++;
+	if (p->next == start || ascii_is_digit(*start) || !take(p, ">"))
+	{
+		fail(p, "the name of a group is not valid");
+		return NULL;
+	}
+	return pnstrdup((const char *) start, p->next - 1 - start);
+}
+
+/*
+ * \1 or \k<name>, the backslash consumed.
+ */
+static regex_node *
+parse_back_reference(regex_parser *p)
+{
+	int number = 0;
+
+	if (take(p, "k"))
+	{
+		char *name;
+
+		if (!take(p, "<"))
+			return fail(p, "\\k must be followed by the name of a group in angle brackets");
+		name = group_name(p);
+		if (name == NULL)
+			return NULL;
+		p->references = lappend(p->references, name);
+	}
+	while (p->next < p->end && p->next[-1] != '>' && ascii_is_digit(*p->next))
+		number = Min(number * 10 + (*p->next++ - '0'), 100000);
+	p->last_reference = Max(p->last_reference, number);
+	return new_node(REGEX_BACK);
+}
+
+/*
+ * Is every back reference one to a group there is?
+ */
+static bool
+references_valid(const regex_parser *p)
+{
+	ListCell *reference;
+	ListCell *name;
+
+	foreach (reference, p->references)
+	{
+		bool found = false;
+
+		foreach (name, p->names)
+			found |= strcmp(lfirst(reference), lfirst(name)) == 0;
+		if (!found)
+			return false;
+	}
+	return p->last_reference <= p->groups;
+}
+
+/*
  * A group or lookaround, its opening parenthesis consumed.
  */
 static regex_node *
@@ -334,17 +405,18 @@ parse_group(regex_parser *p)
 		}
 		else if (take(p, "<"))
 		{
-			const unsigned char *start = p->next;
+			char *name = group_name(p);
 
-			while (p->next < p->end &&
-				   (isalnum(*p->next) || *p->next == '_' || *p->next == '$' || *p->next >= 0x80))
-				p->next++;
-			if (p->next == start || isdigit(*start) || !take(p, ">"))
-				return fail(p, "the name of a group is not valid");
+			if (name == NULL)
+				return NULL;
+			p->names = lappend(p->names, name);
+			p->groups++;
 		}
 		else
 			return fail(p, "there is no such group in ECMA-262");
 	}
+	else
+		p->groups++;
 	inner = parse_choice(p);
 	if (inner == NULL)
 		return NULL;
@@ -389,6 +461,8 @@ parse_atom(regex_parser *p)
 	}
 	if (take(p, "\\"))
 	{
+		if (p->next < p->end && (*p->next == 'k' || (*p->next >= '1' && *p->next <= '9')))
+			return parse_back_reference(p);
 		if (class_escape(p, set))
 			return p->problem == NULL ? new_set(set) : NULL;
 		if (!character_escape(p, false, &c))
@@ -418,7 +492,7 @@ parse_bounds(regex_parser *p, int *minimum, int *maximum)
 		return false;
 	for (i = 0; i < 2; i++)
 	{
-		while (p->next < p->end && isdigit(*p->next))
+		while (p->next < p->end && ascii_is_digit(*p->next))
 		{
 			bounds[i] = Min(Max(bounds[i], 0) * 10 + (*p->next - '0'), PG_INT32_MAX);
 			p->next++;
@@ -466,7 +540,7 @@ parse_quantifier(regex_parser *p, regex_node *atom)
 		return fail(p, "a quantifier has nothing to repeat");
 
 	/* an assertion holds once or any number of times alike */
-	if (atom->kind >= REGEX_START)
+	if (atom->kind >= REGEX_START && atom->kind <= REGEX_LOOK)
 		return minimum == 0 ? new_node(REGEX_EMPTY) : atom;
 	if (atom->kind == REGEX_EMPTY)
 		return atom;
@@ -523,6 +597,8 @@ regex_parse(const char *pattern, int length, const char **problem)
 	node = parse_choice(&p);
 	if (node != NULL && p.next < p.end)
 		node = fail(&p, "a closing parenthesis has no opening one");
+	if (node != NULL && !references_valid(&p))
+		node = fail(&p, "a back reference names no group");
 	*problem = p.problem;
 	return node;
 }
