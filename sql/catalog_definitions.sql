@@ -21,7 +21,7 @@ COMMENT ON TABLE etl.pipeline IS 'declared pipelines; read etl.pipelines, change
 
 CREATE SEQUENCE etl.task_position_seq;
 CREATE TABLE etl.task (
-	pipeline	  text NOT NULL REFERENCES etl.pipeline ON DELETE CASCADE,
+	pipeline	  text NOT NULL,
 	task		  text NOT NULL,
 	kind		  text NOT NULL CHECK (kind IN ('extract', 'load', 'call', 'check', 'export')),
 	target_schema name NOT NULL,

@@ -1,6 +1,7 @@
 -- What happened: runs, task runs and their attempts, loads and their slices, what was
 -- rejected and what was checked.  History carries the names of what it is about and no
--- foreign key to the definitions: dropping a pipeline does not rewrite the past.
+-- foreign key to the definitions: dropping a pipeline does not rewrite the past.  Nor do
+-- these tables refer to each other: a parallel pg_restore loads them in any order.
 
 CREATE SEQUENCE etl.run_id_seq;
 CREATE TABLE etl.run (
@@ -39,7 +40,7 @@ CREATE INDEX run_active ON etl.run (run_id) WHERE state IN ('queued', 'running')
 CREATE SEQUENCE etl.task_run_id_seq;
 CREATE TABLE etl.task_run (
 	task_run_id		bigint PRIMARY KEY DEFAULT nextval('etl.task_run_id_seq'),
-	run_id			bigint NOT NULL REFERENCES etl.run ON DELETE CASCADE,
+	run_id			bigint NOT NULL,
 	task			text NOT NULL,
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
@@ -69,7 +70,7 @@ COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
 CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
 
 CREATE TABLE etl.task_attempt (
-	task_run_id	  bigint NOT NULL REFERENCES etl.task_run ON DELETE CASCADE,
+	task_run_id	  bigint NOT NULL,
 	attempt		  integer NOT NULL,
 	worker_pid	  integer NOT NULL,
 	started_at	  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -82,7 +83,7 @@ CREATE TABLE etl.task_attempt (
 COMMENT ON TABLE etl.task_attempt IS 'each attempt of a task run; committed before the attempt starts, so that a crash is counted';
 
 CREATE TABLE etl.cancel_request (
-	run_id		 bigint PRIMARY KEY REFERENCES etl.run ON DELETE CASCADE,
+	run_id		 bigint PRIMARY KEY,
 	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	requested_by name NOT NULL,
 	reason		 text,
@@ -129,7 +130,7 @@ CREATE INDEX load_reclaimable ON etl.load (target_schema, target_name)
 	WHERE state IN ('superseded', 'abandoned') AND reclaimed_at IS NULL;
 
 CREATE TABLE etl.slice (
-	load_id		 bigint NOT NULL REFERENCES etl.load ON DELETE CASCADE,
+	load_id		 bigint NOT NULL,
 	slice		 integer NOT NULL,
 	item		 integer NOT NULL,
 	request		 text NOT NULL,
@@ -151,7 +152,7 @@ COMMENT ON COLUMN etl.slice.next_cursor IS 'where the item goes on; NULL: the it
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
 	quarantine_id  bigint PRIMARY KEY DEFAULT nextval('etl.quarantine_id_seq'),
-	load_id		   bigint NOT NULL REFERENCES etl.load ON DELETE CASCADE,
+	load_id		   bigint NOT NULL,
 	pipeline	   text NOT NULL,
 	task		   text NOT NULL,
 	slice		   integer NOT NULL,
@@ -169,7 +170,7 @@ CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
 CREATE SEQUENCE etl.check_result_id_seq;
 CREATE TABLE etl.check_result (
 	check_result_id bigint PRIMARY KEY DEFAULT nextval('etl.check_result_id_seq'),
-	run_id			bigint NOT NULL REFERENCES etl.run ON DELETE CASCADE,
+	run_id			bigint NOT NULL,
 	pipeline		text NOT NULL,
 	check_name		text NOT NULL,
 	target			text NOT NULL,

@@ -150,6 +150,7 @@ BEGIN
 				  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
 	END IF;
 	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline_as_owner.pipeline;
+	DELETE FROM etl.task t WHERE t.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
 END
 $$;
@@ -219,9 +220,13 @@ COMMENT ON FUNCTION etl.drop_pipeline(text, boolean) IS
 CREATE FUNCTION etl._forget_loads(pipeline text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	DELETE FROM etl.load l WHERE l.pipeline = _forget_loads.pipeline
-	  AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline)
-	  AND etl._relation(l.target_schema, l.target_name) IS NULL
+	WITH gone AS (
+		DELETE FROM etl.load l WHERE l.pipeline = _forget_loads.pipeline
+		  AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline)
+		  AND etl._relation(l.target_schema, l.target_name) IS NULL
+		RETURNING l.load_id),
+	slices AS (DELETE FROM etl.slice s USING gone WHERE s.load_id = gone.load_id)
+	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;
 COMMENT ON FUNCTION etl._forget_loads(text) IS 'clears the ledger of a dropped pipeline whose raw tables are gone';
 

@@ -134,7 +134,8 @@ BEGIN
 	IF deletes IN ('close', 'new_row') AND (source_kind = 'changes' OR source_kind IS NULL AND etl._reads_interval(source)) THEN
 		RAISE EXCEPTION 'deletes => % needs a snapshot', deletes
 			USING ERRCODE = 'invalid_parameter_value',
-				  DETAIL = CASE WHEN source_kind IS NULL THEN format('%s asks for the data interval, and is taken for what has changed in it.', source) END,
+				  DETAIL = CASE WHEN source_kind IS NULL THEN format('%s asks for the data interval, and is taken for what has changed in it.', source)
+								ELSE 'The source_kind is changes.' END,
 				  HINT = 'Say source_kind => ''snapshot'' when the view gives all keys there are at the interval; of changes, an absent key is unchanged.';
 	END IF;
 	IF (options ->> 'whole_history')::boolean AND (effective_at IS NULL OR deletes IN ('close', 'new_row') OR source_kind = 'snapshot' OR etl._reads_interval(source)) THEN
@@ -225,6 +226,9 @@ BEGIN
 		END IF;
 		EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', target, new_column.attname, new_column.type);
 	END LOOP;
+	IF roles ->> 'is_deleted' IS NOT NULL AND etl._relation(schema_name, observations) IS NOT NULL THEN
+		EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS %I boolean NOT NULL DEFAULT false', target, roles ->> 'is_deleted');
+	END IF;
 	PERFORM etl._check_columns(target, ARRAY[r.column_name], format('"%s" of option "columns"', r.role))
 	FROM etl._scd2_roles(relation_name, target, options) r WHERE r.column_name IS NOT NULL;
 	validity := (SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attname = valid_from AND NOT attisdropped);
@@ -359,7 +363,10 @@ BEGIN
 	shape.valid_to := roles ->> 'valid_to';
 	shape.is_current := roles ->> 'is_current';
 	shape.version_number := roles ->> 'version';
-	shape.is_deleted := roles ->> 'is_deleted';
+	-- a policy that was given up must not leave its mark on a row that has become another version
+	shape.is_deleted := coalesce(roles ->> 'is_deleted', (SELECT a.attname FROM pg_attribute a
+		WHERE a.attrelid = target AND a.attname = 'is_deleted' AND a.atttypid = 'boolean'::regtype AND NOT a.attisdropped
+		  AND NOT EXISTS (SELECT FROM pg_attribute v WHERE v.attrelid = source AND v.attname = a.attname AND NOT v.attisdropped)));
 	shape.validity := (SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = target AND attname = shape.valid_from AND NOT attisdropped);
 	shape.open_end := coalesce(options ->> 'open_end', 'infinity');
 	shape.timezone := timezone;
@@ -648,6 +655,7 @@ COMMENT ON FUNCTION etl._check_scd2_source(etl._scd2_shape, regclass, regclass, 
 -- mode scd2
 CREATE FUNCTION etl._load_scd2(target regclass, source regclass, pipeline text, timezone text, key text[], definition jsonb, touch text[])
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET jit = off		-- statements of many window functions over few rows: compiling them takes longer than running them
 AS $$
 DECLARE
 	shape etl._scd2_shape := etl._scd2_shape(target, source, pipeline, timezone, key, definition);

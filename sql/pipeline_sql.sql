@@ -3,7 +3,7 @@
 CREATE FUNCTION etl._option_list(options text[], hidden text[] DEFAULT '{}') RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT string_agg(format('%I %L', o.option_name, o.option_value), ', ') FROM pg_options_to_table(options) o WHERE NOT o.option_name = ANY (hidden)
+	SELECT string_agg(format('%I %L', o.option_name, o.option_value), ', ' ORDER BY o.option_name) FROM pg_options_to_table(options) o WHERE NOT o.option_name = ANY (hidden)
 $$;
 COMMENT ON FUNCTION etl._option_list(text[], text[]) IS 'SQL/MED options as they stand in OPTIONS ( … )';
 

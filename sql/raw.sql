@@ -25,6 +25,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._derived_name(name, text) IS 'a relation name with a suffix, within 63 bytes and unique for the relation';
 
+CREATE FUNCTION etl._skip_load_ids(load_id bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT setval('etl.load_id_seq', load_id) FROM etl.load_id_seq s WHERE load_id > s.last_value AND load_id < 1000000000000000
+$$;
+COMMENT ON FUNCTION etl._skip_load_ids(bigint) IS 'makes sure that new loads get ids above one that is in use';
+
 CREATE FUNCTION etl._create_raw_table(schema_name name, relation_name name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -59,6 +66,9 @@ BEGIN
 		RAISE EXCEPTION 'table %.% exists and is not a raw table', schema_name, relation_name
 			USING ERRCODE = 'wrong_object_type',
 				  HINT = 'Choose another target, or rename that table: raw tables are made by etl.add_extract.';
+	ELSE
+		-- the ledger may be younger than the table: its ids must not come again
+		EXECUTE format('SELECT etl._skip_load_ids(max(load_id)) FROM %I.%I', schema_name, relation_name);
 	END IF;
 END
 $$;
@@ -145,9 +155,9 @@ COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a s
 
 -- One load a call and a transaction: DROP keeps readers out until it commits.  A DELETE is
 -- safe under any reader; a DROP is not, a snapshot taken before the load was superseded
--- would find the table empty: it waits for the horizon, and for no lock.
+-- would find the table empty: it waits for the horizon, and for locks a blink.
 CREATE FUNCTION etl._reclaim(schema_name name, relation_name name) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms'	-- readers that come meanwhile queue behind: no longer than a blink
 AS $$
 DECLARE
 	l record;
@@ -157,8 +167,6 @@ BEGIN
 		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
 		IF l.partition_name IS NOT NULL AND etl._relation(schema_name, l.partition_name) IS NOT NULL THEN
 			BEGIN
-				-- never queue for a lock: readers would queue behind
-				EXECUTE format('LOCK TABLE ONLY %I.%I, %I.%I IN ACCESS EXCLUSIVE MODE NOWAIT', schema_name, relation_name, schema_name, l.partition_name);
 				EXECUTE format('DROP TABLE %I.%I', schema_name, l.partition_name);
 			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 				CONTINUE;		-- a reader holds it: the next run tries again

@@ -30,20 +30,9 @@ DECLARE
 	i record;
 	active bigint;
 	overlapping record;
+	new_run bigint;
 BEGIN
 	FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
-		-- A load is replaced whole: what lies partly outside of the new interval would be there twice.
-		SELECT l.data_interval_start, l.data_interval_end INTO overlapping
-		FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
-		WHERE l.pipeline = p.pipeline AND l.state = 'published'
-		  AND l.data_interval_start < i.data_interval_end AND l.data_interval_end > i.data_interval_start
-		  AND NOT (l.data_interval_start >= i.data_interval_start AND l.data_interval_end <= i.data_interval_end) LIMIT 1;
-		IF FOUND THEN
-			RAISE EXCEPTION 'interval % to % of pipeline "%" overlaps one that is published', i.data_interval_start AT TIME ZONE p.timezone, i.data_interval_end AT TIME ZONE p.timezone, p.pipeline
-				USING ERRCODE = 'invalid_parameter_value',
-					  DETAIL = format('The published interval is %s to %s.', overlapping.data_interval_start AT TIME ZONE p.timezone, overlapping.data_interval_end AT TIME ZONE p.timezone),
-					  HINT = format('CALL etl.run(%L, …, …) for an interval that covers both: it takes the place of what lies within it.', p.pipeline);
-		END IF;
 		SELECT r.run_id INTO active FROM etl.run r
 		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
 		IF active IS NOT NULL AND named THEN
@@ -58,7 +47,18 @@ BEGIN
 		FROM (VALUES (1)) one
 		LEFT JOIN (SELECT 'failed' AS state, clock_timestamp() AS at, '55006' AS code,
 						  format('the interval is already running as run %s', active) AS message,
-						  format('Wait for it, or SELECT etl.cancel(%s).', active) AS hint) refused ON active IS NOT NULL;
+						  format('Wait for it, or SELECT etl.cancel(%s).', active) AS hint) refused ON active IS NOT NULL
+		RETURNING run_id INTO new_run;
+		-- a load is replaced whole: what lies partly outside of the new interval stays beside it
+		SELECT l.data_interval_start, l.data_interval_end INTO overlapping
+		FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
+		WHERE l.pipeline = p.pipeline AND l.state = 'published'
+		  AND l.data_interval_start < i.data_interval_end AND l.data_interval_end > i.data_interval_start
+		  AND NOT (l.data_interval_start >= i.data_interval_start AND l.data_interval_end <= i.data_interval_end) LIMIT 1;
+		IF FOUND THEN
+			PERFORM etl._log('WARN', p.pipeline, new_run, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
+				i.data_interval_start, i.data_interval_end, overlapping.data_interval_start, overlapping.data_interval_end));
+		END IF;
 	END LOOP;
 END
 $$;

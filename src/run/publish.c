@@ -31,6 +31,9 @@
 /* How often a publication is tried again after a serialization failure or deadlock. */
 #define MAX_SERIALIZATION_RETRIES 5
 
+/* How often it looks for loads to reclaim and finds none that can go. */
+#define MAX_RECLAIM_REFUSALS 3
+
 /* The tables to lock, in OID order, in the caller's memory context. */
 static List *
 targets_to_lock(int64 task_run_id, int attempt)
@@ -92,16 +95,18 @@ reclaim(int64 task_run_id)
 
 	PG_TRY();
 	{
-		bool more;
+		int refusals = 0;
 
-		do
+		/* a table that is being read all the time gives its lock away only now and then */
+		while (refusals < MAX_RECLAIM_REFUSALS)
 		{
 			sql_begin();
 			sql_call("SELECT etl._reclaim_after($1)", 1, types, values, NULL);
-			more = DatumGetBool(sql_datum(0, 1));
+			if (!DatumGetBool(sql_datum(0, 1)))
+				refusals++;
 			sql_commit();
 			CHECK_FOR_INTERRUPTS();
-		} while (more);
+		}
 	}
 	PG_CATCH();
 	{

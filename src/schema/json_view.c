@@ -14,6 +14,7 @@
 #include "utils/json.h"
 
 #include "schema/json_view.h"
+#include "schema/number.h"
 
 static void view_child(const JsonbContainer *container, uint32 index, uint32 entries,
 					   json_view *out);
@@ -145,8 +146,7 @@ json_equal(const json_view *a, const json_view *b)
 		case JV_STRING:
 			return memcmp(a->u.string, b->u.string, a->length) == 0;
 		case JV_NUMBER:
-			return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(a->u.number),
-													NumericGetDatum(b->u.number)));
+			return json_number_compare(a->u.number, b->u.number) == 0;
 		case JV_ARRAY:
 			check_stack_depth();
 			json_walk_start(&walk_a, a);
@@ -233,36 +233,6 @@ json_hash(const json_view *value, uint64 seed)
 			}
 	}
 	return hash;
-}
-
-/*
- * Has a number no fractional part?  1.0 and 1e3 are integers, 1.5 is not.
- */
-bool
-json_number_is_integer(Numeric number)
-{
-	return DatumGetInt32(DirectFunctionCall1(numeric_min_scale, NumericGetDatum(number))) == 0;
-}
-
-/*
- * A number as a count: an integer that is not negative.  What exceeds int64 becomes
- * PG_INT64_MAX, which no document reaches.
- */
-bool
-json_number_to_count(Numeric number, int64 *out)
-{
-	Datum datum = NumericGetDatum(number);
-	Datum limit = DirectFunctionCall1(int8_numeric, Int64GetDatum(PG_INT64_MAX));
-	Datum zero = DirectFunctionCall1(int8_numeric, Int64GetDatum(0));
-
-	if (!json_number_is_integer(number) ||
-		DatumGetBool(DirectFunctionCall2(numeric_lt, datum, zero)))
-		return false;
-	if (DatumGetBool(DirectFunctionCall2(numeric_ge, datum, limit)))
-		*out = PG_INT64_MAX;
-	else
-		*out = DatumGetInt64(DirectFunctionCall1(numeric_int8, datum));
-	return true;
 }
 
 /*

@@ -56,8 +56,6 @@ extern bool json_find_name(const json_view *object, const char *key, json_view *
 extern bool json_element(const json_view *array, uint32 index, json_view *out);
 extern bool json_equal(const json_view *a, const json_view *b);
 extern uint64 json_hash(const json_view *value, uint64 seed);
-extern bool json_number_is_integer(Numeric number);
-extern bool json_number_to_count(Numeric number, int64 *out);
 extern char *json_text(const json_view *value);
 
 /*

@@ -12,6 +12,7 @@
 
 #include "schema/compile.h"
 #include "schema/formats.h"
+#include "schema/number.h"
 #include "schema/pattern.h"
 
 typedef struct keyword

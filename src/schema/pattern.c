@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pattern.c
- *	  Patterns compiled and matched by PostgreSQL's engine.
+ *	  Patterns compiled and matched: plain ones by a table, others by PostgreSQL's engine.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,6 +14,7 @@
 
 #include "schema/compile.h"
 #include "schema/pattern.h"
+#include "schema/regex_dfa.h"
 
 #define PATTERN_MAX_LENGTH (64 * 1024)
 #define CHARACTERS_ON_STACK 256
@@ -21,11 +22,13 @@
 struct schema_pattern
 {
 	char *source;
+	schema_dfa *dfa; /* or else: */
 	regex_t compiled;
 	MemoryContextCallback release;
 };
 
 static void release_pattern(void *argument);
+static bool engine_matches(schema_pattern *pattern, const char *text, int length);
 static int to_code_points(const char *text, int length, pg_wchar *out);
 
 static void
@@ -92,7 +95,13 @@ schema_pattern_compile(const schema_node *node, const char *keyword, const char 
 	if (text == NULL)
 		schema_error(node, keyword, "the regular expression \"%s\" cannot be used: %s",
 					 result->source, problem);
+	result->dfa = regex_dfa_build(parsed, caller);
 	MemoryContextSwitchTo(caller);
+	if (result->dfa != NULL)
+	{
+		MemoryContextDelete(work);
+		return result;
+	}
 
 	code = pg_regcomp(&result->compiled, text, text_length, REG_ADVANCED | REG_NOSUB,
 					  C_COLLATION_OID);
@@ -114,29 +123,24 @@ schema_pattern_compile(const schema_node *node, const char *keyword, const char 
 }
 
 /*
- * Does a text in the database's encoding hold a match?
+ * Has PostgreSQL's engine a match in a text in UTF-8?
  */
-bool
-schema_pattern_matches(schema_pattern *pattern, const char *text, int length)
+static bool
+engine_matches(schema_pattern *pattern, const char *text, int length)
 {
 	pg_wchar few[CHARACTERS_ON_STACK];
 	pg_wchar *characters = few;
-	char *utf8 = GetDatabaseEncoding() == PG_UTF8 ? unconstify(char *, text)
-												  : pg_server_to_any(text, length, PG_UTF8);
 	int count;
 	int code;
 
-	if (utf8 != text)
-		length = strlen(utf8);
+	few[0] = 0;
 	if (length > CHARACTERS_ON_STACK)
 		characters = MemoryContextAllocHuge(CurrentMemoryContext,
 											sizeof(pg_wchar) * (Size) length);
-	count = to_code_points(utf8, length, characters);
+	count = to_code_points(text, length, characters);
 	code = pg_regexec(&pattern->compiled, characters, count, 0, NULL, 0, NULL, 0);
 	if (characters != few)
 		pfree(characters);
-	if (utf8 != text)
-		pfree(utf8);
 	if (code != REG_OKAY && code != REG_NOMATCH)
 	{
 		char message[100];
@@ -147,6 +151,25 @@ schema_pattern_matches(schema_pattern *pattern, const char *text, int length)
 						errmsg("regular expression failed: %s", message)));
 	}
 	return code == REG_OKAY;
+}
+
+/*
+ * Does a text in the database's encoding hold a match?
+ */
+bool
+schema_pattern_matches(schema_pattern *pattern, const char *text, int length)
+{
+	char *utf8 = GetDatabaseEncoding() == PG_UTF8 ? unconstify(char *, text)
+												  : pg_server_to_any(text, length, PG_UTF8);
+	bool matches;
+
+	if (utf8 != text)
+		length = strlen(utf8);
+	matches = pattern->dfa != NULL ? regex_dfa_matches(pattern->dfa, utf8, length)
+								   : engine_matches(pattern, utf8, length);
+	if (utf8 != text)
+		pfree(utf8);
+	return matches;
 }
 
 /*

@@ -19,7 +19,7 @@
 /* What a validation may cost: a start, and so much for every byte of the document. */
 #define STEPS_BASE INT64CONST(10000000)
 #define STEPS_PER_BYTE 200
-#define STEPS_BETWEEN_INTERRUPTS 1024
+#define STEPS_BETWEEN_PAUSES 1024
 
 /* How many schemas may apply to one value at once, each because of the one before. */
 #define SCHEMAS_AT_ONCE_BASE 64
@@ -42,22 +42,20 @@ static bool validate_silently(validation *v, const schema_node *node, const json
 							  instance_place *place, evaluated_set *evaluated);
 
 /*
- * Counts work done; raises when the budget of the validation is used up.
+ * Serves interrupts; raises when the budget of the validation is used up.
  */
 void
-validation_count_steps(validation *v, int64 steps)
+validation_pause(validation *v)
 {
-	int64 before = v->steps_left;
-
-	v->steps_left -= steps;
-	if (before / STEPS_BETWEEN_INTERRUPTS != v->steps_left / STEPS_BETWEEN_INTERRUPTS)
-		CHECK_FOR_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	v->steps_left += v->steps_to_pause - STEPS_BETWEEN_PAUSES;
+	v->steps_to_pause = STEPS_BETWEEN_PAUSES;
 	if (v->steps_left < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("JSON Schema validation takes too many steps"),
 				 errhint("A schema whose branches lead to each other many times costs more with "
-						 "every level; name the alternatives apart, for example by \"if\" and "
+						 "every level; tell the alternatives apart, for example by \"if\" and "
 						 "\"then\".")));
 }
 
@@ -231,7 +229,7 @@ apply_keywords(validation *v, const schema_node *node, const json_view *value,
 {
 	bool valid = true;
 
-	if (node->types != 0)
+	if (node->types != 0 && (node->types & TYPE_BIT(value->kind)) == 0)
 		VALIDATION_CHECK(validate_type(v, node, value, place));
 	if (node->allowed != NULL || node->constant != NULL)
 		VALIDATION_CHECK(validate_values(v, node, value, place));
@@ -269,8 +267,12 @@ validate_node(validation *v, const schema_node *node, const json_view *value,
 		return node->verdict ||
 			   validation_fail(v, node, "false", place, "no value is allowed here");
 
+	validation_count_steps(v, 1 + (value->kind == JV_STRING ? 0 : value->length / 16));
+	/* most values are scalars under a schema of their own: nothing below can recurse */
+	if (value->kind < JV_ARRAY && !node->has_applicators)
+		return apply_keywords(v, node, value, place, NULL);
+
 	check_stack_depth();
-	validation_count_steps(v, 1 + value->length / 16);
 	if (++place->schemas > v->schemas_limit)
 		ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
 						errmsg("JSON Schema recurses without end on one value"),

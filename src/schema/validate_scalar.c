@@ -8,17 +8,14 @@
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "schema/formats.h"
+#include "schema/number.h"
 #include "schema/pattern.h"
 #include "schema/validation.h"
 
 static bool is_integer(const schema_node *node, Numeric number);
 static bool is_allowed(const enum_rules *allowed, const json_view *value);
-static int compare_numbers(Numeric a, Numeric b);
-static bool is_multiple(Numeric number, Numeric divisor);
 static int64 count_characters(const char *text, int length);
 
 /*
@@ -28,7 +25,7 @@ static bool
 is_integer(const schema_node *node, Numeric number)
 {
 	if (node->strict_integer)
-		return DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(number))) == 0;
+		return json_number_is_written_as_integer(number);
 	return json_number_is_integer(number);
 }
 
@@ -107,26 +104,6 @@ validate_values(validation *v, const schema_node *node, const json_view *value,
 	return valid;
 }
 
-static int
-compare_numbers(Numeric a, Numeric b)
-{
-	return DatumGetInt32(
-		DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static bool
-is_multiple(Numeric number, Numeric divisor)
-{
-	Datum rest =
-		DirectFunctionCall2(numeric_mod, NumericGetDatum(number), NumericGetDatum(divisor));
-	Datum sign = DirectFunctionCall1(numeric_sign, rest);
-	bool is_zero = DatumGetInt32(DirectFunctionCall1(numeric_int4, sign)) == 0;
-
-	pfree(DatumGetPointer(rest));
-	pfree(DatumGetPointer(sign));
-	return is_zero;
-}
-
 bool
 validate_number(validation *v, const schema_node *node, const json_view *value,
 				instance_place *place)
@@ -136,7 +113,7 @@ validate_number(validation *v, const schema_node *node, const json_view *value,
 	bool valid = true;
 
 #define LIMIT(limit, keyword, breaks, text)                                                        \
-	if (rules->limit != NULL && compare_numbers(number, rules->limit) breaks 0)                    \
+	if (rules->limit != NULL && json_number_compare(number, rules->limit) breaks 0)                    \
 	{                                                                                              \
 		json_view bound = {.kind = JV_NUMBER, .u.number = rules->limit};                           \
                                                                                                    \
@@ -153,7 +130,7 @@ validate_number(validation *v, const schema_node *node, const json_view *value,
 		  "not greater than");
 	LIMIT(exclusive_maximum, node->strict_integer ? "maximum" : "exclusiveMaximum", >=,
 		  "not less than");
-	if (rules->multiple_of != NULL && !is_multiple(number, rules->multiple_of))
+	if (rules->multiple_of != NULL && !json_number_is_multiple(number, rules->multiple_of))
 	{
 		json_view divisor = {.kind = JV_NUMBER, .u.number = rules->multiple_of};
 
@@ -171,7 +148,7 @@ validate_number(validation *v, const schema_node *node, const json_view *value,
 static int64
 count_characters(const char *text, int length)
 {
-	int64 count = 0;
+	int count = 0;
 
 	if (GetDatabaseEncoding() != PG_UTF8)
 		return pg_mbstrlen_with_len(text, length);
@@ -187,7 +164,9 @@ validate_string(validation *v, const schema_node *node, const json_view *value,
 	const string_rules *rules = node->string;
 	bool valid = true;
 
-	if (rules->min_length > 0 || rules->max_length >= 0)
+	/* a character takes one to four bytes: mostly that decides */
+	if (value->length < rules->min_length * MAX_MULTIBYTE_CHAR_LEN ||
+		(rules->max_length >= 0 && value->length > rules->max_length))
 	{
 		int64 characters = count_characters(value->u.string, value->length);
 

@@ -40,7 +40,8 @@ typedef struct validation
 	bool assert_format;
 	schema_report report;
 	void *argument;
-	int64 steps_left;
+	int64 steps_left;	  /* after the next pause */
+	int64 steps_to_pause; /* negative: so many too many */
 	int schemas_limit;
 
 	/* dynamic scope: the resources entered, outermost first; only if references need it */
@@ -52,7 +53,7 @@ typedef struct validation
 /* validate.c */
 extern bool validate_node(validation *v, const schema_node *node, const json_view *value,
 						  instance_place *place, evaluated_set *evaluated);
-extern void validation_count_steps(validation *v, int64 steps);
+extern void validation_pause(validation *v);
 
 /* validate_object.c */
 extern bool validate_object(validation *v, const schema_node *node, const json_view *value,
@@ -77,6 +78,17 @@ extern bool validate_number(validation *v, const schema_node *node, const json_v
 							instance_place *place);
 extern bool validate_string(validation *v, const schema_node *node, const json_view *value,
 							instance_place *place);
+
+/*
+ * Counts work done; interrupts are served and the budget is checked every so often.
+ */
+static inline void
+validation_count_steps(validation *v, int64 steps)
+{
+	v->steps_to_pause -= steps;
+	if (unlikely(v->steps_to_pause < 0))
+		validation_pause(v);
+}
 
 /* evaluated.c */
 extern void evaluated_start(evaluated_set *set, int count);

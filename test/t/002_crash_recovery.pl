@@ -60,6 +60,8 @@ sub lose_server
 	$node->start;
 }
 
+my $CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+
 # Kills a process of the run under way; returns what it was, or undef when there was none.
 sub strike
 {
@@ -72,7 +74,13 @@ sub strike
 	}
 	my ($pid) = activity_pids($node, "etl $victim");
 	return undef unless defined $pid;
-	return kill('KILL', $pid) ? $victim : undef;
+	my $checkpointer = value($node, $CHECKPOINTER);
+	return undef unless kill 'KILL', $pid;
+	# the whole server restarts; not when the process had just ended by itself
+	return poll(5, sub {
+		my $result = run_sql($node, $CHECKPOINTER, may_fail => 1);
+		return $result->{state} eq '00000' && $result->{out} ne '' && $result->{out} != $checkpointer;
+	}) ? $victim : undef;
 }
 
 # Days that readers see some rows of, but not all, or some twice.

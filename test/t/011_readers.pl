@@ -198,16 +198,15 @@ is(value($node, $FINGERPRINT, db => 'restored'), $dumped_state, 'it has the stat
 is(value($node, 'SELECT count(*) FROM etl.loads WHERE fetched <> loaded + quarantined', db => 'restored'), 0, 'and its ledger adds up');
 
 $long->query('COMMIT');
-is(run_pipeline('large')->{out}, 'success', 'a run without old snapshots');
-within(10, 'the partition that nobody can see any more is dropped', sub { !partition_exists($old_partition) });
-my $left = value($node, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'raw.large'::regclass");
-cmp_ok($left, '<=', 4, 'superseded partitions do not pile up') or diag("$left partitions");
+is(run_pipeline('large')->{out}, 'success', 'a run without old snapshots, under readers');
 stop_readers('large loads', @readers);
 # (a caller that waits by SELECT has a snapshot itself)
 is(run_sql($node, "CALL etl.run('large', '2026-11-19', '2026-11-20')", may_fail => 1)->{state}, '00000', 'one more run, by CALL');
-is(value($node, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'raw.large'::regclass"), 2, 'the shared partition and the last load\'s are left');
-is(value($node, 'SELECT count(DISTINCT load_id) FROM raw.large'), 1, 'superseded rows are gone');
-is(value($node, "SELECT count(*) FROM etl.loads WHERE pipeline = 'large' AND state = 'superseded' AND reclaimed_at IS NULL"), 0, 'the ledger says so');
+within(5, 'the partition that nobody can see any more is dropped', sub { !partition_exists($old_partition) });
+# reclaiming goes on after the run has ended
+within(5, 'and all others but that of the last load', sub { value($node, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'raw.large'::regclass") == 2 });
+within(5, 'superseded rows are gone', sub { value($node, 'SELECT count(DISTINCT load_id) FROM raw.large') == 1 });
+within(5, 'the ledger says so', sub { value($node, "SELECT count(*) FROM etl.loads WHERE pipeline = 'large' AND state = 'superseded' AND reclaimed_at IS NULL") == 0 });
 
 # A reader that holds its locks, though no snapshot: reclaiming must not make others wait.
 $long->query('BEGIN; SELECT count(*) FROM raw.vr_large');

@@ -21,7 +21,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(make_node session run_sql value wait_until within declare_pages active_runs
+our @EXPORT = qw(make_node session run_sql value poll wait_until within declare_pages active_runs
   activity_pids busy_worker is_failure kill_postmaster now);
 
 # How often a condition is looked at, seconds.
