@@ -211,8 +211,8 @@ COMMENT ON FUNCTION etl._for_each_columns(text) IS 'the columns of a for_each re
 
 CREATE FUNCTION etl.add_extract(pipeline text, target text, server text, path text DEFAULT '',
 	query jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', records text DEFAULT '$[*]', pagination jsonb DEFAULT NULL,
-	key text[] DEFAULT NULL, version text DEFAULT NULL, for_each text DEFAULT NULL,
-	on_rerun text DEFAULT 'replace', depends_on text[] DEFAULT '{}', options jsonb DEFAULT '{}')
+	key text[] DEFAULT NULL, version text DEFAULT NULL, record_schema jsonb DEFAULT NULL, on_invalid text DEFAULT 'quarantine',
+	for_each text DEFAULT NULL, on_rerun text DEFAULT 'replace', depends_on text[] DEFAULT '{}', options jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -268,15 +268,24 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'replace: a new load of an interval takes the place of the old one; append: it is added to it.';
 	END IF;
+	PERFORM etl.is_valid_json(record_schema, 'null') WHERE record_schema IS NOT NULL;		-- raises for a schema that is none
+	IF on_invalid IS NULL OR on_invalid NOT IN ('quarantine', 'fail', 'warn') THEN
+		RAISE EXCEPTION 'invalid on_invalid "%"', on_invalid
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'quarantine: a record that breaks record_schema is set aside; fail: the task fails; warn: it is loaded and the log says so.';
+	END IF;
 	PERFORM etl._create_raw_table(n.schema_name, n.relation_name);
 	PERFORM etl._create_raw_views(n.schema_name, n.relation_name, key, version);
 	PERFORM etl._save_task(pipeline, etl._full_name(n.schema_name, n.relation_name), 'extract', n.schema_name, n.relation_name,
 		jsonb_strip_nulls(jsonb_build_object('server', server, 'path', path, 'query', query, 'headers', headers,
 			'records', records, 'pagination', pages, 'key', to_jsonb(key), 'version', version, 'for_each', for_each,
-			'on_rerun', on_rerun, 'options', options)), depends_on);
+			'on_invalid', CASE WHEN record_schema IS NOT NULL THEN on_invalid END,
+			'on_rerun', on_rerun, 'options', options))
+			-- not stripped of its nulls: a schema may have some
+			|| CASE WHEN record_schema IS NULL THEN '{}' ELSE jsonb_build_object('record_schema', record_schema) END, depends_on);
 END
 $$;
-COMMENT ON FUNCTION etl.add_extract(text, text, text, text, jsonb, jsonb, text, jsonb, text[], text, text, text, text[], jsonb) IS
+COMMENT ON FUNCTION etl.add_extract(text, text, text, text, jsonb, jsonb, text, jsonb, text[], text, jsonb, text, text, text, text[], jsonb) IS
 	'declares an extraction from a server into a raw table; makes the table and its vr_ and vl_ views';
 
 CREATE FUNCTION etl._check_columns(relation regclass, columns text[], what text) RETURNS void

@@ -76,7 +76,7 @@ BEGIN
 			USING ERRCODE = 'undefined_object', HINT = 'It was dropped while the run waited; run the interval again.';
 	END IF;
 	definition := declared.definition;
-	request_fingerprint := md5((definition - '{key,version,on_rerun,options}'::text[])::text);
+	request_fingerprint := md5((definition - '{key,version,on_rerun,record_schema,on_invalid,options}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
@@ -144,7 +144,8 @@ $$;
 COMMENT ON FUNCTION etl._load_position(bigint, integer, bigint) IS 'where a load goes on: its first unfinished slice';
 
 CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
-	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT pagination jsonb, OUT key text[])
+	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT pagination jsonb, OUT key text[],
+	OUT record_schema jsonb, OUT on_invalid text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -163,6 +164,8 @@ BEGIN
 	server := opened.definition ->> 'server';
 	records := opened.definition ->> 'records';
 	pagination := opened.definition -> 'pagination';
+	record_schema := opened.definition -> 'record_schema';
+	on_invalid := opened.definition ->> 'on_invalid';
 	SELECT array_agg(k ORDER BY o) INTO key FROM jsonb_array_elements_text(opened.definition -> 'key') WITH ORDINALITY e(k, o);
 END
 $$;
@@ -245,6 +248,18 @@ END
 $$;
 COMMENT ON FUNCTION etl._quarantine(bigint, integer, bigint, integer, integer[], bigint[], bytea[], text[], text[], text) IS
 	'keeps rejected records with their bytes, in the transaction that wrote the rest of their page';
+
+CREATE FUNCTION etl._warn_invalid(task_run_id bigint, attempt integer, load_id bigint, slice integer, invalid integer, sample text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	PERFORM etl._log('WARN', l.pipeline, l.run_id, l.task, format('%s records of slice %s break the record_schema and were loaded', invalid, slice),
+		jsonb_build_object('load_id', load_id, 'slice', slice, 'first', sample));
+END
+$$;
+COMMENT ON FUNCTION etl._warn_invalid(bigint, integer, bigint, integer, integer, text) IS 'notes records that were loaded although they break the record_schema';
 
 CREATE FUNCTION etl._finish_extract(task_run_id bigint, attempt integer, load_id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

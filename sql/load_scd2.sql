@@ -547,7 +547,7 @@ BEGIN
 	DROP TABLE IF EXISTS pg_temp.etl_wanted;
 	EXECUTE format('CREATE TEMPORARY TABLE etl_wanted ON COMMIT DROP AS WITH %1$s
 		SELECT %2$s%3$s, etl_from, etl_to, etl_to = %4$L::%5$s AS etl_current, row_number() OVER (PARTITION BY %2$s ORDER BY etl_from) AS etl_number,
-			   NOT etl_present AS etl_deleted, NULL::%5$s AS etl_replaces
+			   NOT etl_present AS etl_deleted, NULL::tid AS etl_replaces
 		FROM spans WHERE etl_present%6$s', array_to_string(steps, E',\n'), key_list, column_list, shape.open_end, shape.validity,
 		CASE shape.deletes WHEN 'new_row' THEN ' OR true' ELSE '' END)
 	USING shape.timezone;
@@ -568,39 +568,46 @@ DECLARE
 	t_is_w text := etl._column_list(shape.key, 't.%1$I = w.%1$I', ' AND ');
 	filled text[];			-- the columns of the target
 	wanted text[];			-- and what they get, in their types
+	present_rows bigint;
 BEGIN
 	SELECT array_agg(a.attname::text ORDER BY f.n), array_agg(format('w.%I::%s', f.value, format_type(a.atttypid, a.atttypmod)) ORDER BY f.n) INTO filled, wanted
 	FROM (SELECT n, c AS name, c AS value FROM unnest(shape.columns) WITH ORDINALITY u(c, n)
 		  UNION ALL VALUES (10001, shape.valid_from, 'etl_from'), (10002, shape.valid_to, 'etl_to'), (10003, shape.is_current, 'etl_current'),
 			(10004, shape.version_number, 'etl_number'), (10005, shape.is_deleted, 'etl_deleted')) f
 	JOIN pg_attribute a ON a.attrelid = target AND a.attname = f.name AND NOT a.attisdropped;
-	DROP TABLE IF EXISTS pg_temp.etl_changed;
+	-- the target is visited once to read, and then by place: its rows cannot move, it is locked
+	DROP TABLE IF EXISTS pg_temp.etl_changed, pg_temp.etl_present;
 	EXECUTE format('CREATE TEMPORARY TABLE etl_changed ON COMMIT DROP AS SELECT %s FROM pg_temp.etl_affected WITH NO DATA', key_list);
-	EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = t.%2$I FROM %1$s t WHERE %3$s AND t.%2$I = w.etl_from', target, shape.valid_from, t_is_w);
-	EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = m.etl_old FROM (
-			SELECT DISTINCT ON (%1$s, etl_old) %1$s, etl_new, etl_old FROM (
-				SELECT DISTINCT ON (%2$s, w.etl_from) %2$s, w.etl_from AS etl_new, t.%3$I AS etl_old
-				FROM pg_temp.etl_wanted w JOIN %4$s t ON %5$s AND t.%3$I < w.etl_to AND t.%6$I > w.etl_from
-				WHERE w.etl_replaces IS NULL%7$s AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted x WHERE %8$s AND x.etl_replaces = t.%3$I)
-				ORDER BY %2$s, w.etl_from, t.%3$I) f
-			ORDER BY %1$s, etl_old, etl_new) m
-		WHERE %9$s AND w.etl_from = m.etl_new',
-		key_list, etl._column_list(shape.key, 'w.%I'), shape.valid_from, target, t_is_w, shape.valid_to,
-		coalesce(' AND ' || (SELECT string_agg(etl._same('t', 'w', a.attname, a.atttypid), ' AND ') FROM pg_attribute a
-			WHERE a.attrelid = target AND a.attname = ANY (shape.tracked) AND NOT a.attisdropped), ''),
-		etl._column_list(shape.key, 'x.%1$I = t.%1$I', ' AND '), etl._column_list(shape.key, 'm.%1$I = w.%1$I', ' AND '));
-
-	-- in this order no two versions of a key are ever current at once
-	EXECUTE format('WITH gone AS (DELETE FROM %1$s t USING pg_temp.etl_affected a WHERE %2$s
-			AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted w WHERE %3$s AND w.etl_replaces = t.%4$I) RETURNING %5$s)
-		INSERT INTO pg_temp.etl_changed SELECT * FROM gone', target, etl._column_list(shape.key, 'a.%1$I = t.%1$I', ' AND '), t_is_w, shape.valid_from, etl._column_list(shape.key, 't.%I'));
-	GET DIAGNOSTICS counts.deleted = ROW_COUNT;
-	EXECUTE format('WITH changed AS (UPDATE %1$s t SET %2$s FROM pg_temp.etl_wanted w WHERE %3$s AND t.%4$I = w.etl_replaces
-			AND NOT record_image_eq(row(%5$s), row(%6$s)) RETURNING %7$s)
-		INSERT INTO pg_temp.etl_changed SELECT * FROM changed', target,
-		(SELECT string_agg(format('%I = %s', c, v), ', ') FROM unnest(filled, wanted) u(c, v)) || coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''),
-		t_is_w, shape.valid_from, etl._column_list(filled, 't.%I'), array_to_string(wanted, ', '), etl._column_list(shape.key, 't.%I'));
-	GET DIAGNOSTICS counts.updated = ROW_COUNT;
+	EXECUTE format('CREATE TEMPORARY TABLE etl_present ON COMMIT DROP AS SELECT t.ctid AS etl_row, %s, %s FROM %s t JOIN pg_temp.etl_affected a ON %s',
+		etl._column_list(shape.key, 't.%I'), etl._column_list(filled, 't.%I'), target, etl._column_list(shape.key, 'a.%1$I = t.%1$I', ' AND '));
+	GET DIAGNOSTICS present_rows = ROW_COUNT;
+	IF present_rows > 0 THEN
+		ANALYZE pg_temp.etl_present;
+		EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = t.etl_row FROM pg_temp.etl_present t WHERE %s AND t.%I = w.etl_from', t_is_w, shape.valid_from);
+		EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = m.etl_row FROM (
+				SELECT DISTINCT ON (etl_row) %1$s, etl_from, etl_row FROM (
+					SELECT DISTINCT ON (%2$s, w.etl_from) %2$s, w.etl_from, t.etl_row
+					FROM pg_temp.etl_wanted w JOIN pg_temp.etl_present t ON %3$s AND t.%4$I < w.etl_to AND t.%5$I > w.etl_from
+					WHERE w.etl_replaces IS NULL%6$s AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted x WHERE x.etl_replaces = t.etl_row)
+					ORDER BY %2$s, w.etl_from, t.%4$I) f
+				ORDER BY etl_row, etl_from) m
+			WHERE %7$s AND w.etl_from = m.etl_from',
+			key_list, etl._column_list(shape.key, 'w.%I'), t_is_w, shape.valid_from, shape.valid_to,
+			coalesce(' AND ' || (SELECT string_agg(etl._same('t', 'w', a.attname, a.atttypid), ' AND ') FROM pg_attribute a
+				WHERE a.attrelid = target AND a.attname = ANY (shape.tracked) AND NOT a.attisdropped), ''),
+			etl._column_list(shape.key, 'm.%1$I = w.%1$I', ' AND '));
+		-- in this order no two versions of a key are ever current at once
+		EXECUTE format('WITH gone AS (DELETE FROM %s t USING pg_temp.etl_present p WHERE t.ctid = p.etl_row
+				AND NOT EXISTS (SELECT FROM pg_temp.etl_wanted w WHERE w.etl_replaces = p.etl_row) RETURNING %s)
+			INSERT INTO pg_temp.etl_changed SELECT * FROM gone', target, etl._column_list(shape.key, 't.%I'));
+		GET DIAGNOSTICS counts.deleted = ROW_COUNT;
+		EXECUTE format('WITH changed AS (UPDATE %s t SET %s FROM pg_temp.etl_wanted w JOIN pg_temp.etl_present p ON p.etl_row = w.etl_replaces
+				WHERE t.ctid = w.etl_replaces AND NOT record_image_eq(row(%s), row(%s)) RETURNING %s)
+			INSERT INTO pg_temp.etl_changed SELECT * FROM changed', target,
+			(SELECT string_agg(format('%I = %s', c, v), ', ') FROM unnest(filled, wanted) u(c, v)) || coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''),
+			etl._column_list(filled, 'p.%I'), array_to_string(wanted, ', '), etl._column_list(shape.key, 't.%I'));
+		GET DIAGNOSTICS counts.updated = ROW_COUNT;
+	END IF;
 	EXECUTE format('WITH added AS (INSERT INTO %1$s (%2$s, %3$s%4$s) SELECT %5$s, %6$s%7$s FROM pg_temp.etl_wanted w
 			WHERE w.etl_replaces IS NULL ORDER BY %5$s, w.etl_from RETURNING %2$s)
 		INSERT INTO pg_temp.etl_changed SELECT * FROM added', target, key_list, etl._column_list(filled), coalesce(etl._column_list(touch, ', %I', ''), ''),
@@ -679,6 +686,8 @@ BEGIN
 		RAISE EXCEPTION 'there is no data interval'
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Mode scd2 is for runs; by hand, set etl.data_interval_start and etl.data_interval_end.';
 	END IF;
+	-- a worker has it already; whoever else loads must not have rows moved under way
+	EXECUTE format('LOCK TABLE %s, %s, %s IN SHARE ROW EXCLUSIVE MODE', target, observations, snapshots);
 	source_rows := etl._materialize_source(source, observations);
 	PERFORM etl._check_scd2_source(shape, target, source, observations, snapshots, pipeline);
 	IF shape.kind = 'history' THEN

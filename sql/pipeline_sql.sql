@@ -70,6 +70,8 @@ BEGIN
 			|| etl._argument('pagination', d ->> 'pagination')
 			|| coalesce(etl._argument('key', list), '')
 			|| coalesce(etl._argument('version', d ->> 'version'), '')
+			|| coalesce(etl._argument('record_schema', (d -> 'record_schema')::text), '')
+			|| coalesce(etl._argument('on_invalid', d ->> 'on_invalid'), '')
 			|| coalesce(etl._argument('for_each', d ->> 'for_each'), '')
 			|| etl._argument('on_rerun', d ->> 'on_rerun') || depends || options || E');\n';
 	WHEN 'load' THEN

@@ -95,6 +95,17 @@ keep_text(extraction *e, int column)
 	return text == NULL ? NULL : MemoryContextStrdup(e->context, text);
 }
 
+/* The policy of that name; NULL is the default. */
+static invalid_record_policy
+invalid_record_policy_by_name(const char *name)
+{
+	if (name != NULL && strcmp(name, "fail") == 0)
+		return INVALID_FAIL;
+	if (name != NULL && strcmp(name, "warn") == 0)
+		return INVALID_WARN;
+	return INVALID_QUARANTINE;
+}
+
 /* A path of members in a column of the last result; NIL if null. */
 static List *
 optional_path(int column)
@@ -122,7 +133,7 @@ begin(extraction *e, cursor *resume)
 	sql_call("SELECT load_id, is_complete, server, records, key, p ->> 'type', p ->> 'parameter', "
 			 "(p ->> 'start')::integer, p ->> 'size_parameter', (p ->> 'size')::integer, "
 			 "(p ->> 'max_pages')::integer, coalesce(p ->> 'cursor', p ->> 'url'), p ->> 'header', "
-			 "p ->> 'total', p ->> 'has_more' "
+			 "p ->> 'total', p ->> 'has_more', record_schema, on_invalid "
 			 "FROM etl._begin_extract($1, $2), LATERAL (SELECT pagination AS p) x",
 			 2, types, values, NULL);
 	e->target.load_id = sql_bigint(0, 1, 0);
@@ -150,6 +161,10 @@ begin(extraction *e, cursor *resume)
 	e->pages.header = sql_text(0, 13);
 	e->pages.total = optional_path(14);
 	e->pages.has_more = optional_path(15);
+	if (!sql_is_null(0, 16))
+		e->target.record_schema = (Jsonb *) DatumGetPointer(
+			datumCopy(PointerGetDatum(PG_DETOAST_DATUM(sql_datum(0, 16))), false, -1));
+	e->target.on_invalid = invalid_record_policy_by_name(sql_text(0, 17));
 	MemoryContextSwitchTo(old);
 
 	sql_call(

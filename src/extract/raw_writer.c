@@ -26,6 +26,7 @@
 #include "call_sql.h"
 #include "extract/raw_writer.h"
 #include "extract/record_path.h"
+#include "schema/schema.h"
 
 /* What becomes of one record. */
 typedef struct record_outcome
@@ -33,6 +34,7 @@ typedef struct record_outcome
 	Datum payload;	   /* jsonb, when it is accepted */
 	char *reason_code; /* NULL: accepted */
 	char *reason;
+	char *warning; /* what is wrong with a record that is accepted all the same */
 } record_outcome;
 
 /*
@@ -168,6 +170,96 @@ judge_records(const raw_target *target, const char *body, const split_result *re
 	return outcomes;
 }
 
+/* The violations of one record as a sentence: the first few of them. */
+typedef struct violation_text
+{
+	StringInfoData text;
+	int count;
+} violation_text;
+
+#define MAX_SHOWN_VIOLATIONS 3
+
+/* schema_report: adds a violation to the sentence. */
+static void
+add_violation(void *argument, const schema_violation *violation)
+{
+	violation_text *sentence = argument;
+
+	if (++sentence->count > MAX_SHOWN_VIOLATIONS)
+		return;
+	appendStringInfo(&sentence->text, "%s%s: %s", sentence->count > 1 ? "; " : "",
+					 violation->instance_path[0] ? violation->instance_path : "the record",
+					 violation->message);
+}
+
+/*
+ * Holds accepted records against the schema of the task, if it has one.  Raises with the
+ * policy "fail".
+ */
+static void
+validate_records(const raw_target *target, record_outcome *outcomes, int count, const char *request)
+{
+	const compiled_schema *schema;
+
+	if (target->record_schema == NULL)
+		return;
+	schema = schema_acquire(target->record_schema, CurrentMemoryContext);
+	for (int i = 0; i < count; i++)
+	{
+		violation_text sentence;
+
+		if (outcomes[i].reason != NULL ||
+			schema_validate(schema, DatumGetJsonbP(outcomes[i].payload), false, NULL, NULL))
+			continue;
+		initStringInfo(&sentence.text);
+		sentence.count = 0;
+		schema_validate(schema, DatumGetJsonbP(outcomes[i].payload), false, add_violation,
+						&sentence);
+		if (sentence.count > MAX_SHOWN_VIOLATIONS)
+			appendStringInfo(&sentence.text, "; and %d more",
+							 sentence.count - MAX_SHOWN_VIOLATIONS);
+		if (target->on_invalid == INVALID_FAIL)
+			ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+							errmsg("record %d of the answer to %s breaks the record_schema", i + 1,
+								   request),
+							errdetail("%s", sentence.text.data),
+							errhint("With on_invalid => 'quarantine' such records are set aside "
+									"and the rest is loaded.")));
+		if (target->on_invalid == INVALID_WARN)
+			outcomes[i].warning = sentence.text.data;
+		else
+		{
+			outcomes[i].reason_code = pstrdup(unpack_sql_state(ERRCODE_CHECK_VIOLATION));
+			outcomes[i].reason = sentence.text.data;
+		}
+	}
+}
+
+/* Notes records that were loaded although they break the schema. */
+static void
+warn_invalid(const raw_target *target, int slice, const record_outcome *outcomes, int count)
+{
+	int warned = 0;
+	const char *first = NULL;
+	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID, INT4OID, TEXTOID};
+	Datum values[6];
+
+	for (int i = 0; i < count; i++)
+	{
+		if (outcomes[i].warning != NULL && warned++ == 0)
+			first = outcomes[i].warning;
+	}
+	if (warned == 0)
+		return;
+	values[0] = Int64GetDatum(target->task_run_id);
+	values[1] = Int32GetDatum(target->attempt);
+	values[2] = Int64GetDatum(target->load_id);
+	values[3] = Int32GetDatum(slice);
+	values[4] = Int32GetDatum(warned);
+	values[5] = CStringGetTextDatum(first);
+	sql_call("SELECT etl._warn_invalid($1, $2, $3, $4, $5, $6)", 6, types, values, NULL);
+}
+
 static Datum
 array_of(Datum *elements, int count, Oid type)
 {
@@ -283,6 +375,8 @@ raw_write(const raw_target *target, int slice, const char *body, const split_res
 	record_outcome *outcomes = judge_records(target, body, records);
 	raw_counts counts = {.fetched = records->count};
 
+	validate_records(target, outcomes, records->count, request);
+	warn_invalid(target, slice, outcomes, records->count);
 	insert_accepted(target, slice, outcomes, records->count, item, item_is_null, fetched_at);
 	counts.quarantined = quarantine_refused(target, slice, body, records, outcomes, request);
 	counts.loaded = counts.fetched - counts.quarantined;

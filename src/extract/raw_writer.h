@@ -11,8 +11,17 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 
 #include "extract/split.h"
+
+/* What becomes of a record that breaks the schema. */
+typedef enum invalid_record_policy
+{
+	INVALID_QUARANTINE,
+	INVALID_FAIL,
+	INVALID_WARN
+} invalid_record_policy;
 
 /* Where and as what the rows of a load are written. */
 typedef struct raw_target
@@ -25,7 +34,9 @@ typedef struct raw_target
 	const char *table;
 	TimestampTz interval_start;
 	TimestampTz interval_end;
-	List *keys; /* of List of path_step *: what each record must have */
+	List *keys;			  /* of List of path_step *: what each record must have */
+	Jsonb *record_schema; /* NULL: none */
+	invalid_record_policy on_invalid;
 } raw_target;
 
 typedef struct raw_counts

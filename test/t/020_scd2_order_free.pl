@@ -13,10 +13,10 @@ use warnings;
 use EtlTest;
 use Test::More;
 
-my $ORDERS = $ENV{ETL_SCD2_ORDERS} // 12;
-my $SEED = $ENV{ETL_SEED} // 20261119;
+my $ORDERS = $ENV{ETL_SCD2_ORDERS} || 7;
+my $SEED = $ENV{ETL_SEED} || 20261119;
 my $DAYS = 6;
-my $KEYS = 12;
+my $KEYS = 25;
 srand $SEED;
 note "seed $SEED";
 

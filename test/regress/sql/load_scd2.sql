@@ -100,6 +100,15 @@ SELECT * FROM l2.kept ORDER BY id, valid_from;
 -- what was observed: a snapshot that says nothing new takes no room
 SELECT id, name, note, observed_from, observed_until FROM l2.obs_closed ORDER BY id, observed_from;
 SELECT observed_pipeline, observed_interval FROM l2.snp_closed ORDER BY 1, 2;
+-- a bad snapshot and the same day corrected: the runs are whole again
+BEGIN;
+UPDATE l2.shops SET day = '2027-01-02' WHERE day = '2026-01-02';
+SELECT pg_temp.load('l2.closed', '2026-01-02');
+SELECT count(*) FROM l2.obs_closed;
+UPDATE l2.shops SET day = '2026-01-02' WHERE day = '2027-01-02';
+SELECT pg_temp.load('l2.closed', '2026-01-02');
+SELECT id, name, note, observed_from, observed_until FROM l2.obs_closed ORDER BY id, observed_from;
+ROLLBACK;
 -- another policy, declared later: the next run folds all anew
 SELECT etl.add_load('l2', 'l2.closed', 'scd2', key => '{id}', source_kind => 'snapshot', options => '{"deletes": "new_row"}');
 SELECT pg_temp.load('l2.closed', '2026-01-04');

@@ -53,6 +53,7 @@ SELECT v, pg_temp.server_option('timeout', v) FROM unnest(ARRAY['0', '-1 second'
 
 -- numbers
 SELECT o, v, pg_temp.server_option(o, v) FROM unnest(ARRAY['max_attempts', 'max_redirects']) WITH ORDINALITY o(o, n), unnest(ARRAY['1', '1000']) v ORDER BY n, v;
+SELECT v, pg_temp.server_option('max_redirects', v) FROM unnest(ARRAY['0']) v;
 SELECT v, pg_temp.server_option('max_attempts', v) FROM unnest(ARRAY['0', '-1', '1001', 'many', '', '1.5.2', '99999999999']) v;
 SELECT v, pg_temp.server_option('max_body_size', v) FROM unnest(ARRAY['1kB', '256MB', '1GB', '512']) v;
 SELECT v, pg_temp.server_option('max_body_size', v) FROM unnest(ARRAY['0', '-1', '2GB', '1 TB', 'big', '']) v;
@@ -82,7 +83,8 @@ CREATE SERVER so_api FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'https://ap
 \t on
 SELECT v, pg_temp.mapping(v) FROM unnest(ARRAY[
 	'auth ''none''', 'auth ''bearer'', token ''t0ken''', 'auth ''bearer'', token_file ''shop''', 'auth ''bearer'', token_file ''shop.token-1''', 'auth ''bearer'', token_env ''SHOP_TOKEN''',
-	'auth ''basic'', username ''me'', password ''p''', 'auth ''basic'', username ''me'', password_file ''shop''', 'auth ''basic'', username ''me'', password_env ''P''']) v;
+	'auth ''basic'', username ''me'', password ''p''', 'auth ''basic'', username ''me'', password_file ''shop''', 'auth ''basic'', username ''me'', password_env ''P''',
+	'auth ''api_key'', api_key ''k''', 'auth ''api_key'', api_key_file ''shop'', api_key_header ''X-Shop-Key''', 'auth ''api_key'', api_key_env ''SHOP_KEY''']) v;
 SELECT v, pg_temp.mapping(v) FROM unnest(ARRAY[
 	'auth ''''', 'auth ''Bearer'', token ''x''', 'auth ''digest''', 'auth ''bearer''', 'auth ''basic''', 'token ''x''', 'username ''me''', 'password ''x''',
 	'auth ''none'', token ''x''', 'auth ''basic'', token ''x''', 'auth ''bearer'', token ''x'', username ''me''',
@@ -96,6 +98,9 @@ SELECT v, pg_temp.mapping(v) FROM unnest(ARRAY[
 
 -- only the kind of error counts here
 SELECT v, left(pg_temp.mapping(v), 5) FROM unnest(ARRAY['auth ''bearer'', token ''''', 'auth ''basic'', username ''a:b'', password ''x''', 'auth ''basic'', username '''', password ''x''']) v;
+SELECT v, left(pg_temp.mapping(v), 5) FROM unnest(ARRAY['auth ''api_key''', 'api_key ''k''', 'auth ''bearer'', api_key ''k''', 'auth ''api_key'', token ''k''', 'auth ''api_key'', api_key ''k'', api_key_file ''f''',
+	'auth ''api_key'', api_key_header ''X-Key''', 'auth ''api_key'', api_key ''''', 'auth ''api_key'', api_key ''k'', api_key_header ''X Key''', 'auth ''api_key'', api_key ''k'', api_key_header ''Host''',
+	'auth ''api_key'', api_key ''k'', api_key_header ''''', 'auth ''api_key'', api_key_file ''../k''']) v;
 -- a mistyped secret is not repeated in the error
 CREATE USER MAPPING FOR CURRENT_USER SERVER so_api OPTIONS (auth 's3cr3t');
 CREATE USER MAPPING FOR CURRENT_USER SERVER so_api OPTIONS (auth 'bearer', token_file '/s3cr3t');
