@@ -10,7 +10,7 @@ BEGIN
 	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
 	PERFORM etl._check_may_own();
 	PERFORM etl._claim_instance();
-	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline_as_owner.pipeline;
+	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline_as_owner.pipeline FOR UPDATE;
 	IF NOT FOUND THEN
 		INSERT INTO etl.pipeline (pipeline, owner, description, schedule, timezone, retries, retry_delay, options)
 		VALUES (pipeline, etl._acting_role(), description, schedule, timezone, retries, retry_delay, options);
@@ -112,7 +112,7 @@ CREATE FUNCTION etl._alter_pipeline_as_owner(pipeline text, schedule text, timez
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	p etl.pipeline := etl._own_pipeline(pipeline);
+	p etl.pipeline := etl._lock_own_pipeline(pipeline);
 BEGIN
 	p.schedule := CASE WHEN schedule IS NULL THEN p.schedule WHEN schedule = 'none' THEN NULL ELSE schedule END;
 	p.timezone := coalesce(timezone, p.timezone);
@@ -141,7 +141,7 @@ AS $$
 DECLARE
 	active bigint;
 BEGIN
-	PERFORM etl._own_pipeline(pipeline);
+	PERFORM etl._lock_own_pipeline(pipeline);
 	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _forget_pipeline_as_owner.pipeline AND r.state IN ('queued', 'running')
 		AND etl._lock_holder('coordinator', 0) IS NOT NULL LIMIT 1;
 	IF FOUND THEN
@@ -159,33 +159,33 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._forget_pipeline_as_owner(text) IS 'does what etl._forget_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._forget_pipeline(text) IS 'deletes a pipeline''s declarations for the acting role';
 
--- The views a pipeline stands on besides those that declarations make: transformations,
--- views between raw and them or under checks, for_each; those that read others first.
+-- The views a pipeline stands on besides those that declarations make: its transformations
+-- and for_each views, and in its schemas what these and its checks read; readers first.
 CREATE FUNCTION etl._helper_views(pipeline text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH RECURSIVE made AS (
-		SELECT etl._relation(t.target_schema, (p.prefix || t.target_name)::name) AS oid
-		FROM etl._tasks(pipeline) t, unnest('{"",vr_,vl_}'::text[]) p(prefix)
-		WHERE t.kind IN ('extract', 'load')),
-	readers(oid, depth) AS (
-		SELECT m.oid::oid, 0 FROM made m WHERE m.oid IS NOT NULL
+	WITH RECURSIVE t AS (SELECT * FROM etl._tasks(pipeline)),
+	made AS (
+		SELECT etl._relation(t.target_schema, (p.prefix || t.target_name)::name)::oid AS oid
+		FROM t, unnest('{"",vr_,vl_}'::text[]) p(prefix) WHERE t.kind IN ('extract', 'load')),
+	used(oid, depth) AS (
+		SELECT r.oid, 0
+		FROM t CROSS JOIN LATERAL (VALUES (to_regclass(t.definition ->> 'source')::oid), (to_regclass(t.definition ->> 'for_each')::oid),
+									(CASE WHEN t.kind = 'check' THEN etl._relation(t.target_schema, t.target_name)::oid END)) r(oid)
+		WHERE r.oid IS NOT NULL
 		UNION
-		SELECT w.ev_class, r.depth + 1
-		FROM readers r
-		JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.classid = 'pg_rewrite'::regclass
-		JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> r.oid
-		WHERE r.depth < 50)
-	SELECT coalesce(array_agg(v.oid::regclass::text ORDER BY v.depth DESC, v.oid DESC), '{}')
-	FROM (SELECT r.oid, max(r.depth) AS depth FROM readers r GROUP BY r.oid
-		  UNION
-		  SELECT to_regclass(t.definition ->> 'for_each')::oid, 0 FROM etl._tasks(pipeline) t WHERE t.kind = 'extract') v
+		SELECT d.refobjid, u.depth + 1
+		FROM used u
+		JOIN pg_rewrite w ON w.ev_class = u.oid
+		JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
+		WHERE u.depth < 50)
+	SELECT coalesce(array_agg(v.oid::regclass::text ORDER BY v.depth, v.oid DESC), '{}')
+	FROM (SELECT u.oid, max(u.depth) AS depth FROM used u GROUP BY u.oid) v
 	JOIN pg_class c ON c.oid = v.oid AND c.relkind = 'v'
 	JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE n.nspname IN (SELECT t.target_schema FROM etl._tasks(pipeline) t)
-	  AND NOT EXISTS (SELECT FROM made m WHERE m.oid = v.oid)
+	WHERE n.nspname IN (SELECT t.target_schema FROM t) AND NOT EXISTS (SELECT FROM made m WHERE m.oid = v.oid)
 $$;
-COMMENT ON FUNCTION etl._helper_views(text) IS 'views in a pipeline''s schemas that read its tables, and its for_each views';
+COMMENT ON FUNCTION etl._helper_views(text) IS 'the transformations of a pipeline and the views in its schemas that they and its checks read';
 
 CREATE FUNCTION etl.drop_pipeline(pipeline text, drop_data boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -195,21 +195,30 @@ DECLARE
 	dropped etl.task[];
 	helpers text[];
 	helper text;
+	message text;
+	detail text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	helpers := etl._helper_views(pipeline);
 	dropped := ARRAY(SELECT x FROM etl._tasks(pipeline) x WHERE x.kind IN ('extract', 'load') ORDER BY x.position DESC);
 	PERFORM etl._forget_pipeline(pipeline);
 	IF drop_data THEN
-		FOREACH helper IN ARRAY helpers LOOP
-			EXECUTE format('DROP VIEW IF EXISTS %s', helper);
-		END LOOP;
-		FOREACH t IN ARRAY dropped LOOP
-			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vl_' || t.target_name);
-			EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vr_' || t.target_name);
-			EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, 'obs_' || t.target_name);
-			EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, t.target_name);
-		END LOOP;
+		BEGIN
+			FOREACH helper IN ARRAY helpers LOOP
+				EXECUTE format('DROP VIEW IF EXISTS %s', helper);
+			END LOOP;
+			FOREACH t IN ARRAY dropped LOOP
+				EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vl_' || t.target_name);
+				EXECUTE format('DROP VIEW IF EXISTS %I.%I', t.target_schema, 'vr_' || t.target_name);
+				EXECUTE format('DROP TABLE IF EXISTS %I.%I, %1$I.%3$I', t.target_schema, 'obs_' || t.target_name, 'snp_' || t.target_name);
+				EXECUTE format('DROP TABLE IF EXISTS %I.%I', t.target_schema, t.target_name);
+			END LOOP;
+		EXCEPTION WHEN dependent_objects_still_exist THEN
+			GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+			RAISE EXCEPTION '%', message
+				USING ERRCODE = 'dependent_objects_still_exist', DETAIL = detail,
+					  HINT = 'Drop what depends on it first; nothing has been dropped.';
+		END;
 		PERFORM etl._forget_loads(pipeline);
 	END IF;
 END

@@ -32,7 +32,7 @@ CREATE FUNCTION etl._save_task_as_owner(pipeline text, task text, kind text, tar
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	p etl.pipeline := etl._own_pipeline(pipeline);
+	p etl.pipeline := etl._lock_own_pipeline(pipeline);
 	existing_kind text;
 	other_pipeline text;
 BEGIN
@@ -401,16 +401,18 @@ DECLARE
 	problem text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
-	IF mode IS NULL OR mode NOT IN ('full', 'incremental', 'partition') THEN
+	IF mode IS NULL OR mode NOT IN ('full', 'incremental', 'partition', 'scd2') THEN
 		RAISE EXCEPTION 'invalid load mode "%"', mode
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes are: full, incremental, partition.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes are: full, incremental, partition, scd2.';
 	END IF;
 	IF source_kind NOT IN ('snapshot', 'changes') THEN
 		RAISE EXCEPTION 'invalid source_kind "%"', source_kind
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'snapshot: a key that is absent is gone; changes: a key that is absent is unchanged.';
 	END IF;
-	PERFORM etl._check_option_names('options of etl.add_load', options, '{touch,order_free}');
+	IF mode <> 'scd2' THEN
+		PERFORM etl._check_option_names('options of etl.add_load', options, '{touch,order_free}');
+	END IF;
 	source := coalesce(source, format('%I.%I', n.schema_name, 'txf_' || n.relation_name));
 	source_name := etl._parse_name(regexp_replace(source, '(^|\.)("?)txf_', '\1\2'));	-- the prefix is within the 63 bytes
 	source_relation := to_regclass(source);
@@ -435,9 +437,13 @@ BEGIN
 	PERFORM etl._check_columns(source_relation, key, 'key');
 	PERFORM etl._check_columns(source_relation, ARRAY[version], 'version') WHERE version IS NOT NULL;
 	PERFORM etl._check_columns(source_relation, ARRAY[partition_by], 'partition_by') WHERE partition_by IS NOT NULL;
+	IF mode = 'scd2' THEN
+		PERFORM etl._check_scd2_options(n.relation_name, source_relation, key, version, source_kind, options);
+	END IF;
 	-- the key of a partitioned load tells the rows of one interval apart
-	IF etl._create_target(n.schema_name, n.relation_name, source_relation,
-			CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END) THEN
+	IF (CASE WHEN mode = 'scd2' THEN etl._create_scd2_target(n.schema_name, n.relation_name, source_relation, key, version, options)
+			ELSE etl._create_target(n.schema_name, n.relation_name, source_relation,
+				CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END) END) THEN
 		PERFORM etl._forget_target_state(pipeline, etl._full_name(n.schema_name, n.relation_name));
 	END IF;
 	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), touched, 'touch');

@@ -224,9 +224,13 @@ BEGIN
 		EXECUTE format('SELECT count(*) FROM %s', target) INTO counts.unchanged;
 		RETURN counts;
 	END IF;
-	PERFORM etl._materialize_source(source, target);
-	PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
-	IF mode = 'full' THEN
+	IF mode <> 'scd2' THEN
+		PERFORM etl._materialize_source(source, target);
+		PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
+	END IF;
+	IF mode = 'scd2' THEN
+		counts := etl._load_scd2(target, source, pipeline, timezone, key, definition, touch);
+	ELSIF mode = 'full' THEN
 		counts := etl._load_full(target, key, touch);
 	ELSIF mode = 'partition' THEN
 		counts := etl._load_partition(target, source, key, touch, definition ->> 'partition_by', timezone);

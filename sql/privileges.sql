@@ -17,6 +17,7 @@ FROM PUBLIC;
 
 -- Reached only through their callable faces, which note who calls: see src/rights.c.
 REVOKE ALL ON FUNCTION
+	etl._lock_own_pipeline(text),
 	etl._own_pipeline_as_owner(text),
 	etl._log_as_owner(text, text, bigint, text, text, jsonb),
 	etl._save_pipeline_as_owner(text, text, text, text, integer, interval, jsonb, boolean),

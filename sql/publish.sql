@@ -12,7 +12,8 @@ BEGIN
 	FROM etl.run r
 	JOIN etl.task_run l ON l.run_id = r.run_id AND l.kind = 'load'
 	JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = l.task
-	CROSS JOIN LATERAL (VALUES (etl._relation(d.target_schema, d.target_name)), (etl._relation(d.target_schema, ('obs_' || d.target_name)::name))) c(relation)
+	CROSS JOIN LATERAL (VALUES (etl._relation(d.target_schema, d.target_name)), (etl._relation(d.target_schema, ('obs_' || d.target_name)::name)),
+			(etl._relation(d.target_schema, ('snp_' || d.target_name)::name))) c(relation)
 	WHERE r.run_id = t.run_id AND c.relation IS NOT NULL
 	ORDER BY 1;
 END

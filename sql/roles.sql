@@ -48,6 +48,21 @@ LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._own_pipeline_as_owner(text) IS 'does what etl._own_pipeline does, with the rights of the extension';
 COMMENT ON FUNCTION etl._own_pipeline(text) IS 'the pipeline, if the acting role may change it; an error otherwise';
 
+-- Declarations of one pipeline queue on its row.  A statement of its own: the row as it is
+-- after the wait, not as it was when the waiting began.
+CREATE FUNCTION etl._lock_own_pipeline(pipeline text) RETURNS etl.pipeline
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p etl.pipeline;
+BEGIN
+	PERFORM FROM etl.pipeline x WHERE x.pipeline = _lock_own_pipeline.pipeline FOR UPDATE;
+	p := etl._own_pipeline(pipeline);
+	RETURN p;
+END
+$$;
+COMMENT ON FUNCTION etl._lock_own_pipeline(text) IS 'the pipeline, locked, if the acting role may change it; for functions that run with the rights of the extension';
+
 CREATE FUNCTION etl._log_as_owner(level text, pipeline text, run_id bigint, task text, message text, detail jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$

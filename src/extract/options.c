@@ -60,6 +60,10 @@ static const source_option source_options[] = {
 	 "api_key: the header that takes it, default X-API-Key"},
 };
 
+/* Headers that say how a request is framed: no place for a key. */
+static const char *const framing_headers[] = {"Host", "Content-Length", "Transfer-Encoding",
+											  "Connection", "Accept-Encoding"};
+
 PG_FUNCTION_INFO_V1(etl_http_options_validator);
 
 /*
@@ -213,6 +217,11 @@ check_value(const source_option *option, const char *value)
 				strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
 					strlen(value))
 				raise_invalid(option->name, "It is the name of a header, such as X-API-Key.");
+			for (int i = 0; i < lengthof(framing_headers); i++)
+			{
+				if (pg_strcasecmp(value, framing_headers[i]) == 0)
+					raise_invalid(option->name, "That header belongs to the connection.");
+			}
 			break;
 		case OPTION_VARIABLE_NAME:
 			if (value[0] == '\0' || strchr(value, '=') != NULL)

@@ -59,7 +59,7 @@ format_is_relative_json_pointer(const char *text, int length)
 }
 
 /*
- * A regular expression of ECMA-262, whether or not PostgreSQL's engine can run it.
+ * A regular expression of ECMA-262, whether or not "pattern" can use it.
  */
 bool
 format_is_regex(const char *text, int length)

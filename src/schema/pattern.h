@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pattern.h
- *	  Regular expressions of ECMA-262 for PostgreSQL's engine.
+ *	  Regular expressions of ECMA-262.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,6 +55,8 @@ typedef struct regex_node
 	List *children;
 } regex_node;
 
+struct validation;
+
 /* code_set.c */
 extern code_set *code_set_new(void);
 extern void code_set_add(code_set *set, pg_wchar first, pg_wchar last);
@@ -66,13 +68,11 @@ extern bool code_set_contains(const code_set *set, pg_wchar c);
 /* regex_parse.c */
 extern regex_node *regex_parse(const char *pattern, int length, const char **problem);
 
-/* regex_emit.c */
-extern pg_wchar *regex_emit(const regex_node *node, int *length, const char **problem);
-
 /* pattern.c */
 extern schema_pattern *schema_pattern_compile(const schema_node *node, const char *keyword,
 											  const char *pattern, int length);
-extern bool schema_pattern_matches(schema_pattern *pattern, const char *text, int length);
+extern bool schema_pattern_matches(struct validation *v, const schema_pattern *pattern,
+								   const char *text, int length);
 extern const char *schema_pattern_source(const schema_pattern *pattern);
 
 #endif /* ETL_SCHEMA_PATTERN_H */

@@ -3,12 +3,10 @@
  * regex_dfa.c
  *	  Plain regular expressions as a table: one look-up a character.
  *
- * Most patterns of schemas are short and have neither lookaround nor word boundaries;
- * PostgreSQL's engine spends more on setting up a match of those than on the match.  What
- * does not fit into a small table is left to it.
- *
- * A state of the table is a set of states of a nondeterministic automaton (Thompson's), to
- * which the first one is added at every position, since a match may begin anywhere.
+ * Most patterns of schemas are short and have neither lookarounds nor word boundaries.  A
+ * state of the table is a set of states of the nondeterministic automaton, to which the
+ * first one is added at every position, since a match may begin anywhere.  What does not
+ * fit into a small table is run as it is (regex_run.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -18,29 +16,12 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "schema/regex_dfa.h"
+#include "schema/regex_nfa.h"
 
-#define NFA_MAX 2000
+#define NFA_MAX 1000
 #define DFA_MAX 256
 #define CLASSES_MAX 128
 #define ASCII 128
-
-typedef enum nfa_kind
-{
-	NFA_SET,
-	NFA_SPLIT, /* to next and other */
-	NFA_START,
-	NFA_END,
-	NFA_MATCH,
-} nfa_kind;
-
-typedef struct nfa_state
-{
-	nfa_kind kind;
-	int next;
-	int other;
-	const code_set *set;
-} nfa_state;
 
 typedef struct state_set
 {
@@ -52,10 +33,11 @@ typedef struct state_set
 
 typedef struct dfa_builder
 {
-	nfa_state *nfa;
+	const nfa_state *nfa;
 	int nfa_count;
 	int start;
-	bool failed;
+	int set_count;
+	const code_set **code_sets;
 
 	int *marks; /* which closure a state was last seen in */
 	int mark;
@@ -81,9 +63,7 @@ struct schema_dfa
 #define ACCEPT_AT_END 2
 #define DEAD 4
 
-static int add_state(dfa_builder *b, nfa_kind kind, int next, int other);
-static int build_node(dfa_builder *b, const regex_node *node, int next);
-static int build_repeat(dfa_builder *b, const regex_node *node, int next);
+static void collect_sets(dfa_builder *b);
 static int compare_points(const void *a, const void *b);
 static bool build_classes(dfa_builder *b);
 static void closure(dfa_builder *b, int from, bool at_start, bool at_end, state_set *out);
@@ -91,90 +71,22 @@ static int find_state(dfa_builder *b, state_set *set);
 static void describe_state(dfa_builder *b, int state);
 static bool build_table(dfa_builder *b, const pg_wchar *representatives);
 
-static int
-add_state(dfa_builder *b, nfa_kind kind, int next, int other)
-{
-	nfa_state *state;
-
-	if (b->nfa_count >= NFA_MAX)
-	{
-		b->failed = true;
-		return 0;
-	}
-	state = &b->nfa[b->nfa_count];
-	state->kind = kind;
-	state->next = next;
-	state->other = other;
-	state->set = NULL;
-	return b->nfa_count++;
-}
-
 /*
- * The states of a repetition: as many copies as its bounds say, a loop if it has no end.
+ * Collects the different sets of the pattern; copies of a repetition share theirs.
  */
-static int
-build_repeat(dfa_builder *b, const regex_node *node, int next)
+static void
+collect_sets(dfa_builder *b)
 {
-	const regex_node *child = linitial(node->children);
-	int state = next;
-
-	if (node->maximum < 0)
+	b->code_sets = palloc(sizeof(code_set *) * (b->nfa_count + 1));
+	for (int i = 0; i < b->nfa_count; i++)
 	{
-		int loop = add_state(b, NFA_SPLIT, 0, next);
+		bool known = b->nfa[i].set == NULL;
 
-		b->nfa[loop].next = build_node(b, child, loop);
-		state = loop;
+		for (int s = b->set_count - 1; s >= 0 && !known; s--)
+			known = b->code_sets[s] == b->nfa[i].set;
+		if (!known)
+			b->code_sets[b->set_count++] = b->nfa[i].set;
 	}
-	for (int i = node->minimum; i < node->maximum && !b->failed; i++)
-		state = add_state(b, NFA_SPLIT, build_node(b, child, state), next);
-	for (int i = 0; i < node->minimum && !b->failed; i++)
-		state = build_node(b, child, state);
-	return state;
-}
-
-/*
- * The states of a node, built from behind; returns the first.
- */
-static int
-build_node(dfa_builder *b, const regex_node *node, int next)
-{
-	int state = next;
-
-	check_stack_depth();
-	if (b->failed)
-		return 0;
-	switch (node->kind)
-	{
-		case REGEX_EMPTY:
-			break;
-		case REGEX_SET:
-			state = add_state(b, NFA_SET, next, 0);
-			b->nfa[state].set = node->set;
-			break;
-		case REGEX_SEQUENCE:
-			for (int i = list_length(node->children) - 1; i >= 0; i--)
-				state = build_node(b, list_nth(node->children, i), state);
-			break;
-		case REGEX_CHOICE:
-			state = build_node(b, linitial(node->children), next);
-			for (int i = 1; i < list_length(node->children); i++)
-				state =
-					add_state(b, NFA_SPLIT, state, build_node(b, list_nth(node->children, i), next));
-			break;
-		case REGEX_REPEAT:
-			state = build_repeat(b, node, next);
-			break;
-		case REGEX_START:
-			state = add_state(b, NFA_START, next, 0);
-			break;
-		case REGEX_END:
-			state = add_state(b, NFA_END, next, 0);
-			break;
-		default:
-			b->failed = true;
-			break;
-	}
-	return state;
 }
 
 static int
@@ -187,8 +99,8 @@ compare_points(const void *a, const void *b)
 }
 
 /*
- * Cuts the code points into classes that no set of the pattern tells apart.  Adjacent
- * ranges only are joined: sets of many ranges exceed the limit and fail.
+ * Cuts the code points into classes that no set of the pattern tells apart: those with the
+ * same signature, a bit for each set.  False when there are too many.
  */
 static bool
 build_classes(dfa_builder *b)
@@ -196,20 +108,22 @@ build_classes(dfa_builder *b)
 	schema_dfa *dfa = b->dfa;
 	pg_wchar *points;
 	pg_wchar representatives[CLASSES_MAX];
+	int signature_size = b->set_count / 8 + 1;
+	uint8 *signatures = palloc((CLASSES_MAX + 1) * signature_size);
 	int count = 0;
 	int used = 0;
 
-	for (int i = 0; i < b->nfa_count; i++)
-		count += b->nfa[i].set == NULL ? 0 : 2 * b->nfa[i].set->count;
+	for (int i = 0; i < b->set_count; i++)
+		count += 2 * b->code_sets[i]->count;
 	points = palloc(sizeof(pg_wchar) * (count + 2));
 	count = 0;
 	points[count++] = 0;
 	points[count++] = ASCII;
-	for (int i = 0; i < b->nfa_count; i++)
+	for (int i = 0; i < b->set_count; i++)
 	{
-		const code_set *set = b->nfa[i].set;
+		const code_set *set = b->code_sets[i];
 
-		for (int r = 0; set != NULL && r < set->count; r++)
+		for (int r = 0; r < set->count; r++)
 		{
 			points[count++] = set->ranges[r].first;
 			points[count++] = set->ranges[r].last + 1;
@@ -227,21 +141,18 @@ build_classes(dfa_builder *b)
 	dfa->boundary_class = palloc(count);
 	for (int i = 0; i < count; i++)
 	{
-		int class;
+		uint8 *signature = signatures + dfa->class_count * signature_size;
+		int class = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		/* a class seen before has the same sets */
-		for (class = 0; class < dfa->class_count; class ++)
+		memset(signature, 0, signature_size);
+		for (int s = 0; s < b->set_count; s++)
 		{
-			bool same = true;
-
-			for (int s = 0; s < b->nfa_count && same; s++)
-				same = b->nfa[s].set == NULL ||
-					   code_set_contains(b->nfa[s].set, points[i]) ==
-						   code_set_contains(b->nfa[s].set, representatives[class]);
-			if (same)
-				break;
+			if (code_set_contains(b->code_sets[s], points[i]))
+				signature[s / 8] |= 1 << (s % 8);
 		}
+		while (memcmp(signatures + class * signature_size, signature, signature_size) != 0)
+			class ++;
 		if (class == dfa->class_count)
 		{
 			if (class == CLASSES_MAX)
@@ -408,21 +319,25 @@ build_table(dfa_builder *b, const pg_wchar *representatives)
 }
 
 /*
- * The table of a pattern in the memory context result; NULL when it does not fit or needs
- * more than a table.  Works in the current memory context.
+ * The table of an automaton in the memory context result; NULL when it does not fit or
+ * needs more than a table.  Works in the current memory context.
  */
 schema_dfa *
-regex_dfa_build(const regex_node *node, MemoryContext result)
+regex_dfa_build(const schema_nfa *nfa, MemoryContext result)
 {
 	dfa_builder b = {0};
 	schema_dfa work = {0};
 	schema_dfa *dfa;
 	Size cells;
 
-	b.nfa = palloc0(sizeof(nfa_state) * NFA_MAX);
+	if (!nfa->is_plain || nfa->main.count > NFA_MAX)
+		return NULL;
+	b.nfa = nfa->main.states;
+	b.nfa_count = nfa->main.count;
+	b.start = nfa->main.start;
 	b.dfa = &work;
-	b.start = build_node(&b, node, add_state(&b, NFA_MATCH, 0, 0));
-	if (b.failed || !build_classes(&b))
+	collect_sets(&b);
+	if (!build_classes(&b))
 		return NULL;
 
 	/* what is kept has its final size */

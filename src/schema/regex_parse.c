@@ -3,9 +3,9 @@
  * regex_parse.c
  *	  Regular expressions as ECMA-262 writes them, to a tree.
  *
- * The grammar is that of the "u" flag, with two liberties that patterns in the wild take:
- * braces and a closing bracket may stand for themselves, and punctuation may be escaped
- * without need.  Lazy quantifiers match the same strings as greedy ones.
+ * The grammar is that of the "u" flag, with three liberties that patterns in the wild take:
+ * braces and a closing bracket may stand for themselves, so may a hyphen beside a class in
+ * brackets, and punctuation may be escaped without need.  Lazy quantifiers match the same strings as greedy ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -288,19 +288,18 @@ parse_class(regex_parser *p)
 			break;
 		if (!class_atom(p, set, &first, &is_set))
 			return NULL;
-		if (p->end - p->next < 2 || p->next[0] != '-' || p->next[1] == ']')
-		{
-			if (!is_set)
-				code_set_add(set, first, first);
+		if (!is_set)
+			code_set_add(set, first, first);
+		if (is_set || p->end - p->next < 2 || p->next[0] != '-' || p->next[1] == ']')
 			continue;
-		}
-		if (is_set)
-			return fail(p, "a range in brackets must lead from a character to a character");
 		p->next++;
 		if (!class_atom(p, set, &last, &is_set))
 			return NULL;
 		if (is_set)
-			return fail(p, "a range in brackets must lead from a character to a character");
+		{
+			code_set_add(set, '-', '-');
+			continue;
+		}
 		if (last < first)
 			return fail(p, "a range in brackets is out of order");
 		code_set_add(set, first, last);
@@ -347,7 +346,10 @@ parse_back_reference(regex_parser *p)
 		p->references = lappend(p->references, name);
 	}
 	while (p->next < p->end && p->next[-1] != '>' && ascii_is_digit(*p->next))
-		number = Min(number * 10 + (*p->next++ - '0'), 100000);
+	{
+		number = Min(number * 10 + (*p->next - '0'), 100000);
+		p->next++;
+	}
 	p->last_reference = Max(p->last_reference, number);
 	return new_node(REGEX_BACK);
 }
@@ -438,6 +440,7 @@ parse_atom(regex_parser *p)
 	regex_node *node;
 	pg_wchar c;
 
+	CHECK_FOR_INTERRUPTS();
 	if (take(p, "("))
 		return parse_group(p);
 	if (take(p, "["))

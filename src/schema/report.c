@@ -15,6 +15,9 @@
 
 #define VALUE_MAX_LENGTH 80
 
+/* A violation costs more than a look at a value, and takes space. */
+#define STEPS_PER_VIOLATION 50
+
 static void append_place(StringInfo out, const instance_place *place);
 static void report(validation *v, const schema_node *node, const char *keyword,
 				   const instance_place *place, const char *format, va_list arguments);
@@ -45,6 +48,7 @@ report(validation *v, const schema_node *node, const char *keyword, const instan
 	StringInfoData instance_path;
 	char message[1024];
 
+	validation_count_steps(v, STEPS_PER_VIOLATION);
 	vsnprintf(message, sizeof(message), format, arguments);
 	message[pg_mbcliplen(message, strlen(message), sizeof(message) - 1)] = '\0';
 	initStringInfo(&instance_path);

@@ -18,7 +18,7 @@
 
 /* What a validation may cost: a start, and so much for every byte of the document. */
 #define STEPS_BASE INT64CONST(10000000)
-#define STEPS_PER_BYTE 200
+#define STEPS_PER_BYTE 100
 #define STEPS_BETWEEN_PAUSES 1024
 
 /* How many schemas may apply to one value at once, each because of the one before. */

@@ -84,7 +84,7 @@ validate_members(validation *v, const schema_node *node, const json_view *value,
 		}
 		for (int p = 0; p < rules->pattern_count; p++)
 		{
-			if (schema_pattern_matches(rules->patterns[p].pattern, at.key, at.length))
+			if (schema_pattern_matches(v, rules->patterns[p].pattern, at.key, at.length))
 			{
 				known = true;
 				VALIDATION_CHECK(validate_node(v, rules->patterns[p].node, &child, &at, NULL));

@@ -188,7 +188,7 @@ validate_string(validation *v, const schema_node *node, const json_view *value,
 		}
 	}
 	if (rules->pattern != NULL &&
-		!schema_pattern_matches(rules->pattern, value->u.string, value->length))
+		!schema_pattern_matches(v, rules->pattern, value->u.string, value->length))
 	{
 		if (v->report == NULL)
 			return false;

@@ -19,8 +19,8 @@ BEGIN
 		INSERT INTO etl.task_run (task_run_id, run_id, task, kind, position, state) VALUES (-2, -1, 'sm', 'load', 1, from_state);
 		UPDATE etl.task_run SET state = to_state WHERE task_run_id = -2;
 	ELSE
-		INSERT INTO etl.load (load_id, pipeline, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, state)
-		VALUES (-2, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1, '', from_state);
+		INSERT INTO etl.load (load_id, owner, pipeline, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, state)
+		VALUES (-2, current_user, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1, '', from_state);
 		UPDATE etl.load SET state = to_state WHERE load_id = -2;
 	END IF;
 	RAISE EXCEPTION USING ERRCODE = 'ZZZZZ';		-- undo
@@ -67,7 +67,8 @@ INSERT INTO etl.run (run_id, pipeline, owner, data_interval_start, data_interval
 VALUES (-3, 'sm', current_user, '2024-01-01', '2024-01-02', '2024-01-01', 'UTC', 'manual', current_user);
 -- fetched = loaded + quarantined, always
 \set VERBOSITY terse
-INSERT INTO etl.load (load_id, pipeline, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, fetched, loaded, quarantined)
-VALUES (-3, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1, '', 3, 1, 1);
+INSERT INTO etl.load (load_id, owner, pipeline, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, fetched, loaded, quarantined)
+VALUES (-3, current_user, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1, '', 3, 1, 1);
 \set VERBOSITY default
+DELETE FROM etl.task_run WHERE task_run_id < 0;
 DELETE FROM etl.run WHERE run_id < 0;
