@@ -24,6 +24,7 @@ CREATE TYPE etl._scd2_shape AS (
 	timezone text,			-- of the intervals, when the validity has none
 	kind text,				-- snapshot, changes or history
 	deletes text);
+COMMENT ON TYPE etl._scd2_shape IS 'how mode scd2 fills a target: columns by their use, policies';
 
 CREATE FUNCTION etl._column_list(columns text[], pattern text DEFAULT '%1$I', separator text DEFAULT ', ') RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
