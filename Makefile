@@ -3,9 +3,8 @@
 #   make                    build the library and assemble the install script
 #   sudo make install       install into the PostgreSQL that pg_config belongs to
 #   make installcheck       pg_regress and isolation tests against a running server
-#   scripts/test.sh            all tests, on temporary clusters (installs what it needs)
 #
-# scripts/test.sh does all of it on a machine that has nothing yet.
+# scripts/test.sh does all of it, and the TAP tests, on a machine that has nothing yet.
 
 MODULE_big = etl
 EXTENSION = etl
@@ -34,6 +33,11 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=test/isolation/results --
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# The tests ask a sample API; this starts one unless ETL_TEST_API names one.
+WITH_API = && $(srcdir)/scripts/with_sample_api.sh
+pg_regress_installcheck := $(subst &&,$(WITH_API),$(pg_regress_installcheck))
+pg_isolation_regress_installcheck := $(subst &&,$(WITH_API),$(pg_isolation_regress_installcheck))
 
 $(ETL_SQL): sql/parts.list $(SQL_PARTS) $(SQL_TEMPLATES) sql/assemble.sh
 	sh sql/assemble.sh $(SQL_PARTS) -- $(SQL_TEMPLATES) > $@.tmp && mv $@.tmp $@

@@ -51,7 +51,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl.register_schema(text, jsonb) IS 'makes a JSON Schema known under a URI that other schemas may refer to; replaces the one known before';
-REVOKE ALL ON FUNCTION etl.register_schema(text, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION etl._check_schema(text, jsonb), etl.register_schema(text, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION etl.unregister_schema(uri text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -127,6 +127,9 @@ http_link_target(const char *header_value, const char *rel, bool *malformed)
 			return NULL;
 		}
 		p++;
+		/* no URI has these: a bracket or quote is missing somewhere */
+		for (size_t i = 0; i < target_length; i++)
+			*malformed |= strchr("<\"", target[i]) != NULL;
 
 		/* then parameters up to a comma. */
 		for (;;)
