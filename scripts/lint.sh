@@ -104,7 +104,7 @@ text='\.(c|h|sql|sh|py|pl|pm|t|md|json|control|list|spec|conf)$|^(Makefile|\.ci/
 search '[ \t]+$' "$text" | verdict "no trailing blanks"
 search '\r' "$text" | verdict "no carriage returns"
 search '\t' '\.(sh|py|md|json)$|^\.ci/run$' | verdict "no tabs in shell, Python, Markdown and JSON"
-search '^ {4,}\S' '^src/.*\.[ch]$' | verdict "C is indented by tabs"
+search '^ {4,}[^ \\]' '^src/.*\.[ch]$' | verdict "C is indented by tabs"
 
 without_final_newline() {
     local f
