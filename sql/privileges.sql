@@ -3,7 +3,7 @@
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.quarantine,
-	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks TO PUBLIC;
+	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
 
 REVOKE ALL ON FUNCTION
 	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz),

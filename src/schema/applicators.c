@@ -44,8 +44,7 @@ compile_subschema(schema_compiler *compiler, schema_node *node, const char *keyw
 	else
 	{
 		schema_array_rules(node)->contains = child;
-		schema_array_rules(node)->contains_evaluates =
-			node->resource->dialect.draft == DRAFT_2020;
+		schema_array_rules(node)->contains_evaluates = node->resource->dialect.draft == DRAFT_2020;
 	}
 }
 
@@ -56,7 +55,7 @@ void
 compile_branches(schema_compiler *compiler, schema_node *node, const char *keyword,
 				 const json_view *value)
 {
-	schema_nodes *branches = strcmp(keyword, "allOf") == 0   ? &node->all_of
+	schema_nodes *branches = strcmp(keyword, "allOf") == 0	 ? &node->all_of
 							 : strcmp(keyword, "anyOf") == 0 ? &node->any_of
 															 : &node->one_of;
 	json_walk walk;
@@ -104,8 +103,7 @@ add_members(object_rules *rules, int count)
 	Size size = sizeof(named_member) * (rules->member_count + count + 1);
 	named_member *first;
 
-	rules->members =
-		rules->members == NULL ? palloc(size) : repalloc_huge(rules->members, size);
+	rules->members = rules->members == NULL ? palloc(size) : repalloc_huge(rules->members, size);
 	first = rules->members + rules->member_count;
 	memset(first, 0, sizeof(named_member) * count);
 	rules->member_count += count;

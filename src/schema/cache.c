@@ -153,8 +153,8 @@ schema_is_stale(const compiled_schema *schema)
 const compiled_schema *
 schema_acquire(const Jsonb *source, MemoryContext owner)
 {
-	uint64 digest = hash_bytes_extended((const unsigned char *) VARDATA(source),
-										VARSIZE(source) - VARHDRSZ, 0);
+	uint64 digest =
+		hash_bytes_extended((const unsigned char *) VARDATA(source), VARSIZE(source) - VARHDRSZ, 0);
 	compiled_schema *schema = find_cached(source, digest);
 
 	if (schema == NULL)

@@ -22,8 +22,7 @@ static const struct
 #define LETTER (CASED_LETTER | BIT(LM) | BIT(LO))
 #define MARK (BIT(MN) | BIT(MC) | BIT(ME))
 #define NUMBER (BIT(ND) | BIT(NL) | BIT(NO))
-#define PUNCTUATION                                                                                \
-	(BIT(PC) | BIT(PD) | BIT(PS) | BIT(PE) | BIT(PI) | BIT(PF) | BIT(PO))
+#define PUNCTUATION (BIT(PC) | BIT(PD) | BIT(PS) | BIT(PE) | BIT(PI) | BIT(PF) | BIT(PO))
 #define SYMBOL (BIT(SM) | BIT(SC) | BIT(SK) | BIT(SO))
 #define SEPARATOR (BIT(ZS) | BIT(ZL) | BIT(ZP))
 #define OTHER (BIT(CC) | BIT(CF) | BIT(CS) | BIT(CO) | BIT(CN))

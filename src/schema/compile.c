@@ -24,6 +24,7 @@ typedef struct node_entry
 } node_entry;
 
 static bool has_sibling_blind_reference(const json_view *source, schema_draft draft);
+static bool is_alias(const schema_node *node);
 static void identify(schema_compiler *compiler, schema_node *node, bool is_document);
 static void name_anchors(schema_compiler *compiler, schema_node *node);
 
@@ -48,11 +49,10 @@ schema_error(const schema_node *node, const char *keyword, const char *format, .
 			break;
 		enlargeStringInfo(&reason, needed);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid JSON Schema: %s", reason.data),
-			 errdetail("The schema is wrong at \"%s\".",
-					   schema_step_text(node->resource, node->path, keyword))));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid JSON Schema: %s", reason.data),
+					errdetail("The schema is wrong at \"%s\".",
+							  schema_step_text(node->resource, node->path, keyword))));
 }
 
 /*
@@ -103,6 +103,23 @@ has_sibling_blind_reference(const json_view *source, schema_draft draft)
 
 	return (draft & DRAFTS_UNTIL_7) != 0 && json_find_name(source, "$ref", &value) &&
 		   value.kind == JV_STRING;
+}
+
+/*
+ * Has a node no keyword but $ref?  Definitions and names do not matter.
+ */
+static bool
+is_alias(const schema_node *node)
+{
+	json_view value;
+
+	return json_find_name(&node->source, "$ref", &value) &&
+		   !json_find_name(&node->source, "$dynamicRef", &value) &&
+		   !json_find_name(&node->source, "$recursiveRef", &value) && node->types == 0 &&
+		   node->allowed == NULL && node->constant == NULL && node->number == NULL &&
+		   node->string == NULL && node->array == NULL && node->object == NULL &&
+		   node->all_of.count == 0 && node->any_of.count == 0 && node->one_of.count == 0 &&
+		   node->negated == NULL && node->condition == NULL;
 }
 
 /*
@@ -247,6 +264,7 @@ schema_compile_node(schema_compiler *compiler, const json_view *source, schema_n
 		schema_compile_keyword(compiler, node, key, length, &value);
 	}
 	schema_finish_members(node);
+	node->is_alias = is_alias(node);
 	node->has_applicators = node->reference != NULL || node->dynamic_reference != NULL ||
 							node->all_of.count > 0 || node->any_of.count > 0 ||
 							node->one_of.count > 0 || node->negated != NULL ||

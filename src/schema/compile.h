@@ -34,8 +34,7 @@ typedef struct schema_compiler
 } schema_compiler;
 
 /* compile.c */
-extern compiled_schema *schema_compile(const Jsonb *schema, const char *uri,
-									   bool allow_unresolved);
+extern compiled_schema *schema_compile(const Jsonb *schema, const char *uri, bool allow_unresolved);
 extern schema_resource *schema_add_resource(schema_compiler *compiler,
 											const schema_document *document, const char *uri,
 											schema_dialect dialect);
@@ -47,8 +46,7 @@ extern schema_node *schema_compile_node(schema_compiler *compiler, const json_vi
 extern schema_node *schema_compile_child(schema_compiler *compiler, schema_node *parent,
 										 const json_view *source, const char *keyword,
 										 const char *token, int length);
-extern const schema_step *schema_step_add(const schema_step *parent, const char *token,
-										  int length);
+extern const schema_step *schema_step_add(const schema_step *parent, const char *token, int length);
 extern const schema_step *schema_step_add_index(const schema_step *parent, int index);
 extern void schema_error(const schema_node *node, const char *keyword, const char *format, ...)
 	pg_attribute_printf(3, 4) pg_attribute_noreturn();
@@ -62,21 +60,18 @@ extern void schema_require(const schema_node *node, const char *keyword, const j
 						   json_kind kind);
 
 /* applicators.c */
-typedef void (*keyword_handler) (schema_compiler *compiler, schema_node *node,
-								 const char *keyword, const json_view *value);
+typedef void (*keyword_handler)(schema_compiler *compiler, schema_node *node, const char *keyword,
+								const json_view *value);
 extern void compile_subschema(schema_compiler *, schema_node *, const char *, const json_view *);
 extern void compile_branches(schema_compiler *, schema_node *, const char *, const json_view *);
-extern void compile_definitions(schema_compiler *, schema_node *, const char *,
-								const json_view *);
+extern void compile_definitions(schema_compiler *, schema_node *, const char *, const json_view *);
 extern void compile_properties(schema_compiler *, schema_node *, const char *, const json_view *);
 extern void compile_pattern_properties(schema_compiler *, schema_node *, const char *,
 									   const json_view *);
 extern void compile_required(schema_compiler *, schema_node *, const char *, const json_view *);
-extern void compile_dependencies(schema_compiler *, schema_node *, const char *,
-								 const json_view *);
+extern void compile_dependencies(schema_compiler *, schema_node *, const char *, const json_view *);
 extern void compile_items(schema_compiler *, schema_node *, const char *, const json_view *);
-extern void compile_prefix_items(schema_compiler *, schema_node *, const char *,
-								 const json_view *);
+extern void compile_prefix_items(schema_compiler *, schema_node *, const char *, const json_view *);
 extern void compile_additional_items(schema_compiler *, schema_node *, const char *,
 									 const json_view *);
 extern void schema_finish_members(schema_node *node);

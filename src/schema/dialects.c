@@ -89,11 +89,11 @@ vocabulary_bits(const schema_node *node, schema_draft draft, const char *uri, bo
 		}
 	}
 	if (required)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("JSON Schema requires the vocabulary \"%s\", which is not supported",
-							   uri),
-						errdetail("The metaschema is named at \"%s\".",
-								  schema_step_text(node->resource, node->path, "$schema"))));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("JSON Schema requires the vocabulary \"%s\", which is not supported", uri),
+				 errdetail("The metaschema is named at \"%s\".",
+						   schema_step_text(node->resource, node->path, "$schema"))));
 	return 0;
 }
 
@@ -146,17 +146,16 @@ schema_find_dialect(schema_compiler *compiler, const schema_node *node, const ch
 	if (jsonb != NULL)
 		json_view_root(jsonb, &metaschema);
 	if (jsonb == NULL || ++compiler->metaschema_depth > MAX_METASCHEMA_DEPTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("unknown JSON Schema dialect \"%s\"", uri),
-				 errdetail("It is named at \"%s\".",
-						   schema_step_text(node->resource, node->path, "$schema")),
-				 errhint("Known dialects are: \"http://json-schema.org/draft-04/schema#\", "
-						 "\"http://json-schema.org/draft-06/schema#\", "
-						 "\"http://json-schema.org/draft-07/schema#\", "
-						 "\"https://json-schema.org/draft/2019-09/schema\", "
-						 "\"https://json-schema.org/draft/2020-12/schema\", and metaschemas "
-						 "registered with etl.register_schema.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("unknown JSON Schema dialect \"%s\"", uri),
+						errdetail("It is named at \"%s\".",
+								  schema_step_text(node->resource, node->path, "$schema")),
+						errhint("Known dialects are: \"http://json-schema.org/draft-04/schema#\", "
+								"\"http://json-schema.org/draft-06/schema#\", "
+								"\"http://json-schema.org/draft-07/schema#\", "
+								"\"https://json-schema.org/draft/2019-09/schema\", "
+								"\"https://json-schema.org/draft/2020-12/schema\", and metaschemas "
+								"registered with etl.register_schema.")));
 	dialect = schema_default_dialect();
 	if (json_find_name(&metaschema, "$schema", &value) && value.kind == JV_STRING)
 		dialect = schema_find_dialect(compiler, node, pnstrdup(value.u.string, value.length));

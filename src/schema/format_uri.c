@@ -28,8 +28,7 @@ static bool expression_valid(const char *text, int length);
 static bool
 is_international(pg_wchar c, bool in_query)
 {
-	if ((c >= 0xA0 && c <= 0xD7FF) || (c >= 0xF900 && c <= 0xFDCF) ||
-		(c >= 0xFDF0 && c <= 0xFFEF))
+	if ((c >= 0xA0 && c <= 0xD7FF) || (c >= 0xF900 && c <= 0xFDCF) || (c >= 0xFDF0 && c <= 0xFFEF))
 		return true;
 	if (c >= 0x10000 && c <= 0xEFFFD)
 		return (c & 0xFFFF) <= 0xFFFD && (c < 0xE0000 || c >= 0xE1000);
@@ -66,7 +65,8 @@ characters_valid(const char *text, int length, const char *punctuation, bool int
 		{
 			int bytes = pg_utf_mblen(c);
 
-			if (!international || c + bytes > end || !is_international(utf8_to_unicode(c), in_query))
+			if (!international || c + bytes > end ||
+				!is_international(utf8_to_unicode(c), in_query))
 				return false;
 			c += bytes;
 		}
@@ -163,8 +163,7 @@ reference_valid(const char *text, int length, bool international, bool absolute)
 	for (stop = text; stop < end && *stop != '?' && *stop != '#'; stop++)
 	{
 		/* the first segment of a relative path must not look like a scheme */
-		if (*stop == ':' && !has_scheme && !has_authority &&
-			memchr(text, '/', stop - text) == NULL)
+		if (*stop == ':' && !has_scheme && !has_authority && memchr(text, '/', stop - text) == NULL)
 			return false;
 	}
 	if (!characters_valid(text, stop - text, SUB_DELIMITERS ":@/", international, false))
@@ -223,12 +222,13 @@ expression_valid(const char *text, int length)
 	{
 		const char *name = text;
 
-		while (text < end && (ascii_is_alnum((unsigned char) *text) || *text == '_' || *text == '.' ||
-							  (*text == '%' && end - text >= 3)))
+		while (text < end && (ascii_is_alnum((unsigned char) *text) || *text == '_' ||
+							  *text == '.' || (*text == '%' && end - text >= 3)))
 		{
 			if (*text == '%')
 			{
-				if (!ascii_is_hex((unsigned char) text[1]) || !ascii_is_hex((unsigned char) text[2]))
+				if (!ascii_is_hex((unsigned char) text[1]) ||
+					!ascii_is_hex((unsigned char) text[2]))
 					return false;
 				text += 2;
 			}

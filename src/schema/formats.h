@@ -16,7 +16,7 @@ struct schema_format
 {
 	const char *name;
 	int drafts;
-	bool (*check) (const char *text, int length); /* UTF-8, not terminated */
+	bool (*check)(const char *text, int length); /* UTF-8, not terminated */
 };
 
 /* formats.c */

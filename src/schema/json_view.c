@@ -203,9 +203,8 @@ json_hash(const json_view *value, uint64 seed)
 			return hash_bytes_extended((const unsigned char *) value->u.string, value->length,
 									   hash);
 		case JV_NUMBER:
-			return DatumGetUInt64(DirectFunctionCall2(hash_numeric_extended,
-													  NumericGetDatum(value->u.number),
-													  UInt64GetDatum(hash)));
+			return DatumGetUInt64(DirectFunctionCall2(
+				hash_numeric_extended, NumericGetDatum(value->u.number), UInt64GetDatum(hash)));
 		case JV_ARRAY:
 			check_stack_depth();
 			json_walk_start(&walk, value);
@@ -216,21 +215,21 @@ json_hash(const json_view *value, uint64 seed)
 			}
 			break;
 		case JV_OBJECT:
-			{
-				const char *key;
-				int length;
+		{
+			const char *key;
+			int length;
 
-				check_stack_depth();
-				json_walk_start(&walk, value);
-				while (json_walk_member(&walk, &key, &length, &child))
-				{
-					CHECK_FOR_INTERRUPTS();
-					hash = hash_combine64(hash, hash_bytes_extended((const unsigned char *) key,
-																	length, seed));
-					hash = hash_combine64(hash, json_hash(&child, seed));
-				}
-				break;
+			check_stack_depth();
+			json_walk_start(&walk, value);
+			while (json_walk_member(&walk, &key, &length, &child))
+			{
+				CHECK_FOR_INTERRUPTS();
+				hash = hash_combine64(
+					hash, hash_bytes_extended((const unsigned char *) key, length, seed));
+				hash = hash_combine64(hash, json_hash(&child, seed));
 			}
+			break;
+		}
 	}
 	return hash;
 }
@@ -253,9 +252,8 @@ json_text(const json_view *value)
 			appendStringInfoString(&out, value->u.boolean ? "true" : "false");
 			break;
 		case JV_NUMBER:
-			appendStringInfoString(
-				&out, DatumGetCString(
-						  DirectFunctionCall1(numeric_out, NumericGetDatum(value->u.number))));
+			appendStringInfoString(&out, DatumGetCString(DirectFunctionCall1(
+											 numeric_out, NumericGetDatum(value->u.number))));
 			break;
 		case JV_STRING:
 			escape_json(&out, pnstrdup(value->u.string, value->length));

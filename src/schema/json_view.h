@@ -14,6 +14,9 @@
 
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 typedef enum json_kind
 {

@@ -94,7 +94,7 @@ static const struct
 	{"object", TYPE_BIT(JV_OBJECT)},
 };
 
-static const char *const kind_names[] = {"null",   "a boolean", "a number",
+static const char *const kind_names[] = {"null",	 "a boolean", "a number",
 										 "a string", "an array",  "an object"};
 
 /*
@@ -136,8 +136,7 @@ schema_compile_keyword(schema_compiler *compiler, schema_node *node, const char 
  * Raises unless the value of a keyword is of a kind.
  */
 void
-schema_require(const schema_node *node, const char *keyword, const json_view *value,
-			   json_kind kind)
+schema_require(const schema_node *node, const char *keyword, const json_view *value, json_kind kind)
 {
 	if (value->kind != kind)
 		schema_error(node, keyword, "\"%s\" must be %s", keyword, kind_names[kind]);
@@ -299,9 +298,8 @@ compile_number(schema_compiler *compiler, schema_node *node, const char *keyword
 	schema_require(node, keyword, value, JV_NUMBER);
 	if (strcmp(keyword, "multipleOf") == 0)
 	{
-		if (DatumGetBool(DirectFunctionCall2(
-				numeric_le, NumericGetDatum(value->u.number),
-				DirectFunctionCall1(int8_numeric, Int64GetDatum(0)))))
+		if (DatumGetBool(DirectFunctionCall2(numeric_le, NumericGetDatum(value->u.number),
+											 DirectFunctionCall1(int8_numeric, Int64GetDatum(0)))))
 			schema_error(node, keyword, "\"multipleOf\" must be greater than 0");
 		rules->multiple_of = value->u.number;
 	}
@@ -341,8 +339,8 @@ compile_count(schema_compiler *compiler, schema_node *node, const char *keyword,
 	if (value->kind != JV_NUMBER || !json_number_to_count(value->u.number, &count))
 		schema_error(node, keyword, "\"%s\" must be an integer that is not negative", keyword);
 	if (strcmp(subject, "Length") == 0)
-		*(is_minimum ? &get_string_rules(node)->min_length
-					 : &get_string_rules(node)->max_length) = count;
+		*(is_minimum ? &get_string_rules(node)->min_length : &get_string_rules(node)->max_length) =
+			count;
 	else if (strcmp(subject, "Items") == 0)
 		*(is_minimum ? &schema_array_rules(node)->min_items
 					 : &schema_array_rules(node)->max_items) = count;

@@ -2,7 +2,9 @@
  *
  * metaschemas.c
  *	  The metaschemas of the five dialects and their vocabularies, as json-schema.org
- *	  publishes them; white space apart.
+ *	  publishes them; white space apart.  These texts are part of the JSON Schema
+ *	  specifications, which their authors license under the BSD licence and the Academic
+ *	  Free License 3.0.
  *
  *-------------------------------------------------------------------------
  */

@@ -185,10 +185,11 @@ struct schema_node
 	schema_resource *resource;
 	json_view source;
 	bool is_boolean;
-	bool verdict; /* of a boolean schema */
+	bool verdict;		 /* of a boolean schema */
 	bool strict_integer; /* draft 4: 1.0 is not an integer */
 	bool asserts_format;
 	bool has_applicators; /* any of the in-place ones below */
+	bool is_alias;		  /* nothing but a $ref */
 	int types;			  /* bits, 0: any */
 	enum_rules *allowed;
 	json_view *constant;

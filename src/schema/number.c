@@ -13,6 +13,9 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #include "schema/number.h"
 
@@ -70,8 +73,7 @@ json_number_compare(Numeric a, Numeric b)
 
 	if (read_small(a, &small_a) && read_small(b, &small_b))
 		return small_a < small_b ? -1 : small_a > small_b;
-	return DatumGetInt32(
-		DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
 }
 
 /*

@@ -33,8 +33,7 @@ schema_pattern_compile(const schema_node *node, const char *keyword, const char 
 {
 	schema_pattern *result = palloc0(sizeof(schema_pattern));
 	MemoryContext kept = CurrentMemoryContext;
-	MemoryContext work =
-		AllocSetContextCreate(kept, "regular expression", ALLOCSET_SMALL_SIZES);
+	MemoryContext work = AllocSetContextCreate(kept, "regular expression", ALLOCSET_SMALL_SIZES);
 	char *utf8 = pg_server_to_any(pattern, length, PG_UTF8);
 	const char *problem = NULL;
 	regex_node *parsed = NULL;

@@ -226,8 +226,7 @@ find_state(dfa_builder *b, state_set *set)
 		const state_set *known = &b->sets[i];
 
 		if (known->hash == set->hash && known->count == set->count && !known->at_start &&
-			!set->at_start &&
-			memcmp(known->states, set->states, sizeof(int) * set->count) == 0)
+			!set->at_start && memcmp(known->states, set->states, sizeof(int) * set->count) == 0)
 			return i;
 	}
 	if (dfa->state_count == DFA_MAX)

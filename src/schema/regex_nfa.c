@@ -42,9 +42,8 @@ add_state(nfa_builder *b, nfa_program *p, nfa_kind kind, int next, int other)
 		return 0;
 	b->total++;
 	if ((p->count & (p->count - 1)) == 0)
-		p->states = p->states == NULL
-						? palloc(sizeof(nfa_state))
-						: repalloc(p->states, sizeof(nfa_state) * 2 * p->count);
+		p->states = p->states == NULL ? palloc(sizeof(nfa_state))
+									  : repalloc(p->states, sizeof(nfa_state) * 2 * p->count);
 	state = &p->states[p->count];
 	memset(state, 0, sizeof(nfa_state));
 	state->kind = kind;

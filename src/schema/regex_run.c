@@ -69,8 +69,7 @@ decode(const char *text, int length, pg_wchar *out)
 static bool
 is_word(const nfa_run *run, int at)
 {
-	return at >= 0 && at < run->length &&
-		   (ascii_is_alnum(run->text[at]) || run->text[at] == '_');
+	return at >= 0 && at < run->length && (ascii_is_alnum(run->text[at]) || run->text[at] == '_');
 }
 
 /*
@@ -163,8 +162,7 @@ run_program(const nfa_run *run, const nfa_program *program, uint8 *matches)
 				const nfa_state *state = &program->states[current.states[s]];
 
 				if (code_set_contains(state->set, c))
-					matched |=
-						add_states(run, program, state->next, at, &next, marks, mark, stack);
+					matched |= add_states(run, program, state->next, at, &next, marks, mark, stack);
 			}
 		}
 		matched |= add_states(run, program, program->start, at, &next, marks, mark, stack);
@@ -190,8 +188,7 @@ regex_nfa_matches(struct validation *v, const schema_nfa *nfa, const char *text,
 	MemoryContext work =
 		AllocSetContextCreate(CurrentMemoryContext, "regular expression", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(work);
-	pg_wchar *characters =
-		palloc_extended(sizeof(pg_wchar) * ((Size) length + 1), MCXT_ALLOC_HUGE);
+	pg_wchar *characters = palloc_extended(sizeof(pg_wchar) * ((Size) length + 1), MCXT_ALLOC_HUGE);
 	nfa_run run = {0};
 	bool found;
 

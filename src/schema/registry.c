@@ -67,8 +67,7 @@ schema_registry_find(const char *uri)
 	Jsonb *result = NULL;
 	int code;
 
-	registry_table =
-		get_relname_relid("registered_schema", get_namespace_oid("etl", false));
+	registry_table = get_relname_relid("registered_schema", get_namespace_oid("etl", false));
 	values[0] = CStringGetTextDatum(uri);
 	/* a parallel query has one snapshot for all its processes */
 	PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());

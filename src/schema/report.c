@@ -86,8 +86,8 @@ validation_fail(validation *v, const schema_node *node, const char *keyword,
  */
 bool
 validation_fail_member(validation *v, const schema_node *node, const char *keyword,
-					   const instance_place *place, const char *key, int length,
-					   const char *format, ...)
+					   const instance_place *place, const char *key, int length, const char *format,
+					   ...)
 {
 	instance_place member = {.parent = place, .key = key, .length = length};
 	va_list arguments;
@@ -101,7 +101,7 @@ validation_fail_member(validation *v, const schema_node *node, const char *keywo
 }
 
 /*
- * A value as JSON, shortened; palloc'd.  Containers are named by their size.
+ * A value as JSON, shortened; palloc'd.  Arrays and objects are only named.
  */
 const char *
 describe_value(const json_view *value)
@@ -110,9 +110,9 @@ describe_value(const json_view *value)
 	char *text;
 
 	if (value->kind == JV_ARRAY)
-		return psprintf("an array of %d items", value->length);
+		return "an array";
 	if (value->kind == JV_OBJECT)
-		return psprintf("an object of %d properties", value->length);
+		return "an object";
 	if (value->kind == JV_STRING && value->length > VALUE_MAX_LENGTH)
 	{
 		shortened.length = pg_mbcliplen(value->u.string, value->length, VALUE_MAX_LENGTH);
@@ -130,8 +130,8 @@ describe_value(const json_view *value)
 const char *
 describe_types(int types)
 {
-	static const char *const names[] = {"null",   "boolean", "number", "string",
-										"array", "object",  "integer"};
+	static const char *const names[] = {"null",	 "boolean", "number", "string",
+										"array", "object",	"integer"};
 	StringInfoData out;
 
 	initStringInfo(&out);

@@ -90,8 +90,7 @@ add_name(schema_compiler *compiler, const char *name, schema_node *node)
 		entry->name = name;
 		entry->node = node;
 	}
-	else if (entry->node != node &&
-			 entry->node->resource->document == node->resource->document)
+	else if (entry->node != node && entry->node->resource->document == node->resource->document)
 		schema_error(node, NULL, "the identifier \"%s\" is given twice", name);
 }
 
@@ -168,18 +167,16 @@ find_resource(schema_compiler *compiler, const schema_reference *reference, cons
 	{
 		if (compiler->allow_unresolved)
 			return NULL;
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("JSON Schema refers to \"%s\", which is not registered", uri),
-				 errdetail("The reference is at \"%s\".",
-						   schema_step_text(reference->node->resource, reference->node->path,
-											reference->keyword)),
-				 errhint("Nothing is fetched from the network. Register the schema with "
-						 "SELECT etl.register_schema(%s, ...).",
-						 quote_literal_cstr(uri))));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("JSON Schema refers to \"%s\", which is not registered", uri),
+						errdetail("The reference is at \"%s\".",
+								  schema_step_text(reference->node->resource, reference->node->path,
+												   reference->keyword)),
+						errhint("Nothing is fetched from the network. Register the schema with "
+								"SELECT etl.register_schema(%s, ...).",
+								quote_literal_cstr(uri))));
 	}
-	return schema_add_document(compiler, pstrdup(uri), jsonb,
-							   &reference->node->resource->dialect);
+	return schema_add_document(compiler, pstrdup(uri), jsonb, &reference->node->resource->dialect);
 }
 
 /*

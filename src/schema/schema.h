@@ -26,7 +26,7 @@ typedef struct schema_violation
 	const char *message;
 } schema_violation;
 
-typedef void (*schema_report) (void *argument, const schema_violation *violation);
+typedef void (*schema_report)(void *argument, const schema_violation *violation);
 
 /*
  * Compiles a schema, or takes it from the cache of this backend.  It stays valid until the

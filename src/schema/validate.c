@@ -21,6 +21,8 @@
 #define STEPS_PER_BYTE 100
 #define STEPS_BETWEEN_PAUSES 1024
 
+#define ALIAS_HOPS_MAX 16
+
 /* How many schemas may apply to one value at once, each because of the one before. */
 #define SCHEMAS_AT_ONCE_BASE 64
 #define SCHEMAS_AT_ONCE_MAX 20000
@@ -207,7 +209,8 @@ validate_applicators(validation *v, const schema_node *node, const json_view *va
 	if (node->one_of.count > 0)
 		VALIDATION_CHECK(validate_one_of(v, node, value, place, evaluated));
 	if (node->negated != NULL && validate_silently(v, node->negated, value, place, NULL))
-		VALIDATION_CHECK(validation_fail(v, node, "not", place, "the value matches what it must not match"));
+		VALIDATION_CHECK(
+			validation_fail(v, node, "not", place, "the value matches what it must not match"));
 	if (node->condition != NULL)
 	{
 		const schema_node *next = validate_branch(v, node->condition, value, place, evaluated)
@@ -255,14 +258,17 @@ apply_keywords(validation *v, const schema_node *node, const json_view *value,
  * the value that the schema evaluated; it means nothing after a failure.
  */
 bool
-validate_node(validation *v, const schema_node *node, const json_view *value,
-			  instance_place *place, evaluated_set *evaluated)
+validate_node(validation *v, const schema_node *node, const json_view *value, instance_place *place,
+			  evaluated_set *evaluated)
 {
 	evaluated_set own;
 	evaluated_set *outer = NULL;
 	bool entered = false;
 	bool valid;
 
+	/* a mere $ref is skipped, unless it enters the dynamic scope or leads in a circle */
+	for (int hops = 0; node->is_alias && v->scope == NULL && hops < ALIAS_HOPS_MAX; hops++)
+		node = node->reference;
 	if (node->is_boolean)
 		return node->verdict ||
 			   validation_fail(v, node, "false", place, "no value is allowed here");

@@ -39,13 +39,11 @@ validate_counts(validation *v, const schema_node *node, const json_view *value,
 	const array_rules *rules = node->array;
 
 	if (value->length < rules->min_items)
-		return validation_fail(v, node, "minItems", place,
-							   "the array has %d items, fewer than %lld", value->length,
-							   (long long) rules->min_items);
+		return validation_fail(v, node, "minItems", place, "too few items: %d of at least %lld",
+							   value->length, (long long) rules->min_items);
 	if (rules->max_items >= 0 && value->length > rules->max_items)
-		return validation_fail(v, node, "maxItems", place,
-							   "the array has %d items, more than %lld", value->length,
-							   (long long) rules->max_items);
+		return validation_fail(v, node, "maxItems", place, "too many items: %d of at most %lld",
+							   value->length, (long long) rules->max_items);
 	return true;
 }
 
@@ -167,10 +165,11 @@ validate_contains(validation *v, const schema_node *node, const json_view *value
 	v->report = report;
 	if (count < rules->min_contains)
 		return validation_fail(v, node, rules->min_contains == 1 ? "contains" : "minContains",
-							   place, "%lld items match, fewer than %lld", (long long) count,
-							   (long long) rules->min_contains);
+							   place, "too few items match: %lld of at least %lld",
+							   (long long) count, (long long) rules->min_contains);
 	if (rules->max_contains >= 0 && count > rules->max_contains)
-		return validation_fail(v, node, "maxContains", place, "more than %lld items match",
+		return validation_fail(v, node, "maxContains", place,
+							   "too many items match: more than %lld",
 							   (long long) rules->max_contains);
 	return true;
 }
@@ -211,8 +210,8 @@ validate_unevaluated_items(validation *v, const schema_node *node, const json_vi
 		if (evaluated_has(evaluated, at.index))
 			continue;
 		if (unevaluated->is_boolean && !unevaluated->verdict)
-			VALIDATION_CHECK(validation_fail(v, node, "unevaluatedItems", &at, "item %d is not allowed",
-								  at.index));
+			VALIDATION_CHECK(validation_fail(v, node, "unevaluatedItems", &at,
+											 "item %d is not allowed", at.index));
 		else
 			VALIDATION_CHECK(validate_node(v, unevaluated, &item, &at, NULL));
 	}

@@ -28,11 +28,11 @@ validate_counts(validation *v, const schema_node *node, const json_view *value,
 
 	if (value->length < rules->min_properties)
 		return validation_fail(v, node, "minProperties", place,
-							   "the object has %d properties, fewer than %lld", value->length,
+							   "too few properties: %d of at least %lld", value->length,
 							   (long long) rules->min_properties);
 	if (rules->max_properties >= 0 && value->length > rules->max_properties)
 		return validation_fail(v, node, "maxProperties", place,
-							   "the object has %d properties, more than %lld", value->length,
+							   "too many properties: %d of at most %lld", value->length,
 							   (long long) rules->max_properties);
 	return true;
 }
@@ -95,7 +95,8 @@ validate_members(validation *v, const schema_node *node, const json_view *value,
 			known = true;
 			if (rules->additional->is_boolean && !rules->additional->verdict)
 				VALIDATION_CHECK(validation_fail(v, node, "additionalProperties", &at,
-									  "the property \"%.*s\" is not allowed", at.length, at.key));
+												 "the property \"%.*s\" is not allowed", at.length,
+												 at.key));
 			else
 				VALIDATION_CHECK(validate_node(v, rules->additional, &child, &at, NULL));
 		}
@@ -138,10 +139,10 @@ validate_dependencies(validation *v, const schema_node *node, const json_view *v
 			const json_view *name = &each->required[r];
 
 			if (!json_find(value, name->u.string, name->length, &found))
-				VALIDATION_CHECK(validation_fail(
-					v, node, each->keyword, place,
-					"the property \"%.*s\" is missing, which \"%.*s\" requires", name->length,
-					name->u.string, each->length, each->key));
+				VALIDATION_CHECK(
+					validation_fail(v, node, each->keyword, place,
+									"the property \"%.*s\" is missing, which \"%.*s\" requires",
+									name->length, name->u.string, each->length, each->key));
 		}
 		if (each->node != NULL)
 			VALIDATION_CHECK(validate_node(v, each->node, value, place, evaluated));
@@ -192,7 +193,8 @@ validate_unevaluated_members(validation *v, const schema_node *node, const json_
 			continue;
 		if (unevaluated->is_boolean && !unevaluated->verdict)
 			VALIDATION_CHECK(validation_fail(v, node, "unevaluatedProperties", &at,
-								  "the property \"%.*s\" is not allowed", at.length, at.key));
+											 "the property \"%.*s\" is not allowed", at.length,
+											 at.key));
 		else
 			VALIDATION_CHECK(validate_node(v, unevaluated, &child, &at, NULL));
 	}

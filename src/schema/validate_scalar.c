@@ -30,8 +30,7 @@ is_integer(const schema_node *node, Numeric number)
 }
 
 bool
-validate_type(validation *v, const schema_node *node, const json_view *value,
-			  instance_place *place)
+validate_type(validation *v, const schema_node *node, const json_view *value, instance_place *place)
 {
 	if ((node->types & TYPE_BIT(value->kind)) != 0)
 		return true;
@@ -98,8 +97,8 @@ validate_values(validation *v, const schema_node *node, const json_view *value,
 	{
 		if (v->report == NULL)
 			return false;
-		valid = validation_fail(v, node, "const", place, "%s is not %s", describe_value(value),
-								describe_value(node->constant));
+		valid = validation_fail(v, node, "const", place, "%s is not the required value %s",
+								describe_value(value), describe_value(node->constant));
 	}
 	return valid;
 }
@@ -113,7 +112,7 @@ validate_number(validation *v, const schema_node *node, const json_view *value,
 	bool valid = true;
 
 #define LIMIT(limit, keyword, breaks, text)                                                        \
-	if (rules->limit != NULL && json_number_compare(number, rules->limit) breaks 0)                    \
+	if (rules->limit != NULL && json_number_compare(number, rules->limit) breaks 0)                \
 	{                                                                                              \
 		json_view bound = {.kind = JV_NUMBER, .u.number = rules->limit};                           \
                                                                                                    \
@@ -173,7 +172,7 @@ validate_string(validation *v, const schema_node *node, const json_view *value,
 		if (characters < rules->min_length)
 		{
 			valid = validation_fail(v, node, "minLength", place,
-									"the string has %lld characters, fewer than %lld",
+									"too short: %lld of at least %lld characters",
 									(long long) characters, (long long) rules->min_length);
 			if (v->report == NULL)
 				return false;
@@ -181,7 +180,7 @@ validate_string(validation *v, const schema_node *node, const json_view *value,
 		if (rules->max_length >= 0 && characters > rules->max_length)
 		{
 			valid = validation_fail(v, node, "maxLength", place,
-									"the string has %lld characters, more than %lld",
+									"too long: %lld of at most %lld characters",
 									(long long) characters, (long long) rules->max_length);
 			if (v->report == NULL)
 				return false;
