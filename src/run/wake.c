@@ -10,17 +10,13 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
-#include "utils/snapmgr.h"
-#include "utils/xid8.h"
 
 #include "run/wake.h"
 
@@ -32,7 +28,6 @@ static bool callback_registered = false;
 
 PG_FUNCTION_INFO_V1(etl_wake);
 PG_FUNCTION_INFO_V1(etl_wake_coordinator_on_commit);
-PG_FUNCTION_INFO_V1(etl_oldest_xmin);
 
 /*
  * Sets the latch of a process of this server; nothing happens when there is none.
@@ -104,21 +99,4 @@ etl_wake_coordinator_on_commit(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
-}
-
-/*
- * SQL: etl._oldest_xmin().  The horizon behind which no snapshot of this database, no
- * standby with feedback and no replication slot can see a row version.
- */
-Datum
-etl_oldest_xmin(PG_FUNCTION_ARGS)
-{
-	FullTransactionId next = ReadNextFullTransactionId();
-	TransactionId xmin = GetOldestNonRemovableTransactionId(NULL);
-	uint32 epoch = EpochFromFullTransactionId(next);
-
-	/* the horizon is never ahead of the next xid: a larger one is of the epoch before */
-	if (xmin > XidFromFullTransactionId(next))
-		epoch--;
-	PG_RETURN_FULLTRANSACTIONID(FullTransactionIdFromEpochAndXid(epoch, xmin));
 }
