@@ -356,8 +356,8 @@ foreach my $case (@cases)
 			my $requests = $requested->{ $case->{name} }{2} // 0;
 			my $attempts = value($node, "SELECT attempts FROM etl.slices WHERE pipeline = '$case->{name}' AND slice = 1");
 			ok($requests >= $ATTEMPTS && $requests <= $case->{requests}, 'the page took three requests') or diag("it took $requests");
-			# bytes left over on a kept connection can spoil one more answer, or have libcurl ask again
-			ok($attempts == $ATTEMPTS || $case->{requests} > $ATTEMPTS && $attempts >= $ATTEMPTS - 1 && $attempts <= $requests, 'which are counted')
+			# bytes left over on a kept connection can spoil an attempt each before it is sent, or have libcurl ask again
+			ok($attempts == $ATTEMPTS || $case->{requests} > $ATTEMPTS && abs($attempts - $ATTEMPTS) <= 2, 'which are counted')
 				or diag("counted as $attempts of $requests");
 		}
 	};
