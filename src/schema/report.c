@@ -20,7 +20,8 @@
 
 static void append_place(StringInfo out, const instance_place *place);
 static void report(validation *v, const schema_node *node, const char *keyword,
-				   const instance_place *place, const char *format, va_list arguments);
+				   const instance_place *place, const char *format, va_list arguments)
+	pg_attribute_printf(5, 0);
 
 static void
 append_place(StringInfo out, const instance_place *place)
