@@ -14,6 +14,9 @@
 #include "http/transfer.h"
 #include "utils/memutils.h"
 
+/* CURLE_TOO_LARGE, since libcurl 8.6: a header line over its own limit. */
+#define CURL_TOO_LARGE 100
+
 static void fail(http_transfer *transfer, http_error error, const char *message);
 static void start_hop(http_transfer *transfer);
 static void stop_hop(http_transfer *transfer);
@@ -195,7 +198,8 @@ http_transfer_hop_ended(http_transfer *transfer, CURLcode code)
 			fail(transfer, HTTP_ERROR_ADDRESS, "the address of the host is not allowed");
 		else
 			fail(transfer, error,
-				 code == CURLE_OUT_OF_MEMORY && error == HTTP_ERROR_TOO_LARGE
+				 (code == CURLE_OUT_OF_MEMORY || code == CURL_TOO_LARGE) &&
+						 error == HTTP_ERROR_TOO_LARGE
 					 ? "a header of the answer is too large"
 					 : message);
 		pfree(message);
