@@ -73,7 +73,11 @@ BEGIN
 			|| coalesce(etl._argument('record_schema', (d -> 'record_schema')::text), '')
 			|| coalesce(etl._argument('on_invalid', d ->> 'on_invalid'), '')
 			|| coalesce(etl._argument('for_each', d ->> 'for_each'), '')
-			|| etl._argument('on_rerun', d ->> 'on_rerun') || depends || options || E');\n';
+			|| etl._argument('on_rerun', d ->> 'on_rerun') || depends
+			|| coalesce((SELECT string_agg(etl._argument(a.name, d ->> a.name), '' ORDER BY a.n)
+						 FROM unnest('{method,body,format,on_status,error_rules,watermark,reads,record_time,recheck,retain,on_item_error,contract}'::text[]) WITH ORDINALITY a(name, n)
+						 WHERE d ->> a.name IS NOT NULL), '')
+			|| options || E');\n';
 	WHEN 'load' THEN
 		RETURN coalesce(etl._helper_views_sql(t.pipeline, to_regclass(d ->> 'source')), '')
 			|| coalesce(format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', d ->> 'source', pg_get_viewdef(to_regclass(d ->> 'source'))), '')
