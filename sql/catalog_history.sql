@@ -104,8 +104,11 @@ CREATE TABLE etl.load (
 	run_id				bigint NOT NULL,
 	state				text NOT NULL DEFAULT 'loading',
 	fingerprint			text NOT NULL,
+	definition_digest	text NOT NULL DEFAULT '',
 	items				jsonb,
+	pagination			jsonb,
 	refetch				boolean NOT NULL DEFAULT false,
+	absent				boolean NOT NULL DEFAULT false,
 	partition_key		bigint NOT NULL DEFAULT 0,
 	partition_name		name,
 	requests			bigint NOT NULL DEFAULT 0,
@@ -113,6 +116,9 @@ CREATE TABLE etl.load (
 	fetched				bigint NOT NULL DEFAULT 0,
 	loaded				bigint NOT NULL DEFAULT 0,
 	quarantined			bigint NOT NULL DEFAULT 0,
+	skipped				bigint NOT NULL DEFAULT 0,
+	not_modified		bigint NOT NULL DEFAULT 0,
+	failed_items		bigint NOT NULL DEFAULT 0,
 	started_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
 	completed_at		timestamptz,
 	published_at		timestamptz,
@@ -123,6 +129,10 @@ CREATE TABLE etl.load (
 	CHECK (fetched = loaded + quarantined)
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
+COMMENT ON COLUMN etl.load.pagination IS 'what pagination "auto" has turned out to be';
+COMMENT ON COLUMN etl.load.skipped IS 'records that were sent but are not this load''s: of another interval, or loaded before; not counted as fetched';
+COMMENT ON COLUMN etl.load.not_modified IS 'pages whose records were taken from an earlier load, because the source answered 304';
+COMMENT ON COLUMN etl.load.absent IS 'what was asked for was not there; asked for again as long as recheck says';
 COMMENT ON COLUMN etl.load.refetch IS 'its publication failed, or it could not be resumed: the next run of the interval asks the source again';
 CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
 CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';
@@ -133,21 +143,44 @@ CREATE TABLE etl.slice (
 	load_id		 bigint NOT NULL,
 	slice		 integer NOT NULL,
 	item		 integer NOT NULL,
+	page		 integer NOT NULL,
+	page_count	 integer NOT NULL DEFAULT 0,
+	page_size	 integer NOT NULL DEFAULT 0,
 	request		 text NOT NULL,
 	status		 integer,
 	attempts	 integer NOT NULL,
 	next_cursor	 jsonb,
-	body_digest	 bytea,
+	body_digest	 bigint,
 	bytes		 bigint NOT NULL,
 	fetched		 bigint NOT NULL,
 	loaded		 bigint NOT NULL,
 	quarantined	 bigint NOT NULL,
+	skipped		 bigint NOT NULL DEFAULT 0,
+	etag		 text,
+	last_modified text,
+	request_key	 text,
 	committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	PRIMARY KEY (load_id, slice),
 	CHECK (fetched = loaded + quarantined)
 );
 COMMENT ON TABLE etl.slice IS 'one committed page or file of a load, with the cursor that leads to the next one; read etl.slices';
-COMMENT ON COLUMN etl.slice.next_cursor IS 'where the item goes on; NULL: the item is finished';
+COMMENT ON COLUMN etl.slice.next_cursor IS 'where the item goes on; NULL: this is its last page';
+COMMENT ON COLUMN etl.slice.page_count IS 'pages the item is known to have, fetched in any order; 0: each page names the next';
+COMMENT ON COLUMN etl.slice.request_key IS 'of a request whose answer had an ETag or a date: asked again, it is asked conditionally';
+CREATE UNIQUE INDEX slice_page ON etl.slice (load_id, item, page);
+CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
+CREATE INDEX slice_request ON etl.slice (request_key) WHERE request_key IS NOT NULL;
+
+CREATE TABLE etl.item_error (
+	load_id		  bigint NOT NULL,
+	item		  integer NOT NULL,
+	error_code	  text NOT NULL,
+	error_message text NOT NULL,
+	error_detail  text,
+	failed_at	  timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (load_id, item)
+);
+COMMENT ON TABLE etl.item_error IS 'items of for_each that failed alone; read etl.item_errors';
 
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
@@ -211,6 +244,7 @@ SELECT pg_catalog.pg_extension_config_dump('etl.cancel_request', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.check_result', '');

@@ -76,7 +76,7 @@ BEGIN
 			USING ERRCODE = 'undefined_object', HINT = 'It was dropped while the run waited; run the interval again.';
 	END IF;
 	definition := declared.definition;
-	request_fingerprint := md5((definition - '{key,version,on_rerun,record_schema,on_invalid,options}'::text[])::text);
+	request_fingerprint := md5((definition - '{key,version,on_rerun,record_schema,on_invalid,options,recheck,retain,on_item_error,contract}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
@@ -90,8 +90,9 @@ BEGIN
 	END IF;
 	is_new := existing.load_id IS NULL;
 	IF is_new THEN
-		INSERT INTO etl.load AS l (pipeline, owner, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint)
-		VALUES (r.pipeline, r.owner, t.task, declared.target_schema, declared.target_name, r.data_interval_start, r.data_interval_end, r.run_id, request_fingerprint)
+		INSERT INTO etl.load AS l (pipeline, owner, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, definition_digest)
+		VALUES (r.pipeline, r.owner, t.task, declared.target_schema, declared.target_name, r.data_interval_start, r.data_interval_end, r.run_id, request_fingerprint,
+			md5((definition - '{recheck,retain,on_item_error}'::text[])::text))
 		RETURNING l.load_id INTO load_id;
 	ELSE
 		load_id := existing.load_id;
@@ -114,38 +115,11 @@ END
 $$;
 COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keeps the rows of for_each as they were when the load began, so that it resumes with the same ones';
 
-CREATE FUNCTION etl._load_position(task_run_id bigint, attempt integer, load_id bigint,
-	OUT next_slice integer, OUT item integer, OUT cursor jsonb, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint,
-	OUT raw_schema name, OUT raw_table name, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz,
-	OUT last_digest bytea, OUT item_pages integer, OUT item_records bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	last_slice etl.slice;
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	SELECT * INTO last_slice FROM etl.slice s WHERE s.load_id = l.load_id ORDER BY s.slice DESC LIMIT 1;
-	next_slice := coalesce(last_slice.slice + 1, 0);
-	-- a slice without a next cursor was the last one of its item
-	item := CASE WHEN last_slice.slice IS NULL THEN 0 WHEN last_slice.next_cursor IS NULL THEN last_slice.item + 1 ELSE last_slice.item END;
-	cursor := last_slice.next_cursor;
-	SELECT count(*), coalesce(sum(s.fetched), 0) INTO item_pages, item_records FROM etl.slice s
-	WHERE s.load_id = l.load_id AND s.item = last_slice.item AND last_slice.next_cursor IS NOT NULL;
-	last_digest := CASE WHEN last_slice.next_cursor IS NOT NULL THEN last_slice.body_digest END;
-	item_count := CASE WHEN l.items IS NULL THEN 1 ELSE jsonb_array_length(l.items) END;
-	bytes := l.bytes;
-	partition_key := l.partition_key;
-	raw_schema := l.target_schema;
-	raw_table := l.target_name;
-	data_interval_start := l.data_interval_start;
-	data_interval_end := l.data_interval_end;
-END
-$$;
-COMMENT ON FUNCTION etl._load_position(bigint, integer, bigint) IS 'where a load goes on: its first unfinished slice';
-
 CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
-	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT pagination jsonb, OUT key text[],
-	OUT record_schema jsonb, OUT on_invalid text)
+	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT key text[],
+	OUT record_schema jsonb, OUT on_invalid text, OUT rules jsonb, OUT skip_failed_items boolean, OUT has_validators boolean,
+	OUT next_slice integer, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint, OUT raw_schema name, OUT raw_table name,
+	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -163,58 +137,151 @@ BEGIN
 	END IF;
 	server := opened.definition ->> 'server';
 	records := opened.definition ->> 'records';
-	pagination := opened.definition -> 'pagination';
 	record_schema := opened.definition -> 'record_schema';
 	on_invalid := opened.definition ->> 'on_invalid';
+	rules := opened.definition -> 'rules';
+	skip_failed_items := coalesce(opened.definition ->> 'on_item_error' = 'skip', false);
 	SELECT array_agg(k ORDER BY o) INTO key FROM jsonb_array_elements_text(opened.definition -> 'key') WITH ORDINALITY e(k, o);
+	SELECT p.* INTO has_validators, next_slice, item_count, bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end
+	FROM etl._load_position(task_run_id, attempt, load_id) p;
+	has_validators := has_validators AND coalesce((opened.definition #>> '{options,conditional}')::boolean, true);
 END
 $$;
 COMMENT ON FUNCTION etl._begin_extract(bigint, integer) IS 'opens or resumes the load of an attempt and tells the worker what to fetch';
 
--- The request of one item, with its placeholders filled; the worker adds the server's base_url.
-CREATE FUNCTION etl._item_request(task_run_id bigint, attempt integer, load_id bigint, item_number integer,
-	OUT path text, OUT query_names text[], OUT query_values text[], OUT header_names text[], OUT header_values text[], OUT item jsonb)
+CREATE FUNCTION etl._load_position(task_run_id bigint, attempt integer, load_id bigint,
+	OUT has_validators boolean, OUT next_slice integer, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint,
+	OUT raw_schema name, OUT raw_table name, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	t etl.task_run := etl._fence(task_run_id, attempt);
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	has_validators := EXISTS (SELECT FROM etl.load x JOIN etl.slice s USING (load_id)
+		WHERE x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner AND x.state = 'published'
+		  AND x.definition_digest = l.definition_digest AND s.request_key IS NOT NULL);
+	SELECT coalesce(max(s.slice) + 1, 0) INTO next_slice FROM etl.slice s WHERE s.load_id = l.load_id;
+	item_count := CASE WHEN l.items IS NULL THEN 1 ELSE jsonb_array_length(l.items) END;
+	bytes := l.bytes;
+	partition_key := l.partition_key;
+	raw_schema := l.target_schema;
+	raw_table := l.target_name;
+	data_interval_start := l.data_interval_start;
+	data_interval_end := l.data_interval_end;
+END
+$$;
+COMMENT ON FUNCTION etl._load_position(bigint, integer, bigint) IS 'how far a load has got, and where its rows go';
+
+CREATE FUNCTION etl._load_pagination(load_id bigint) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(l.pagination, t.definition -> 'pagination')
+	FROM etl.load l JOIN etl.task t USING (pipeline, task) WHERE l.load_id = _load_pagination.load_id AND l.owner = session_user
+$$;
+COMMENT ON FUNCTION etl._load_pagination(bigint) IS 'the pagination of a load: as declared, or what "auto" turned out to be';
+
+CREATE FUNCTION etl._keep_pagination(task_run_id bigint, attempt integer, load_id bigint, type text, path text, parameter text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+	detected jsonb;
+BEGIN
+	SELECT jsonb_strip_nulls(t.definition -> 'pagination' || jsonb_build_object('type', type, 'parameter', parameter,
+			CASE type WHEN 'next_url' THEN 'url' ELSE 'cursor' END, path)) INTO detected
+	FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task;
+	UPDATE etl.load x SET pagination = detected WHERE x.load_id = l.load_id;
+	PERFORM etl._log(CASE type WHEN 'none' THEN 'WARN' ELSE 'INFO' END, l.pipeline, l.run_id, l.task,
+		CASE type WHEN 'none' THEN 'pagination "auto": the first page does not lead on in any known way and is taken for the only one'
+			 ELSE format('pagination "auto" is of type %s', type) END, detected);
+END
+$$;
+COMMENT ON FUNCTION etl._keep_pagination(bigint, integer, bigint, text, text, text) IS 'keeps what pagination "auto" has turned out to be, so that the load is resumed by it';
+
+-- The next items that are not finished, each with its request, whose placeholders are
+-- filled, and where it goes on; the worker adds the server's base_url.
+CREATE FUNCTION etl._next_items(task_run_id bigint, attempt integer, load_id bigint, first_item integer, how_many integer)
+RETURNS TABLE (item_number integer, path text, query_names text[], query_values text[], header_names text[], header_values text[], item jsonb,
+	method text, body text, next_page integer, cursor jsonb, item_records bigint, page_count integer, page_size integer, last_digest bigint,
+	missing_pages integer[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 	r etl.run;
 	definition jsonb;
+	common jsonb;
 	filled jsonb;
+	begun boolean := EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id) OR l.failed_items > 0;
+	last_page etl.slice;
+	committed bigint;
 BEGIN
-	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
-	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = t.task;
-	SELECT l.items -> item_number INTO STRICT item FROM etl.load l WHERE l.load_id = _item_request.load_id;
-	filled := coalesce(item, '{}') || jsonb_build_object(
+	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = l.run_id;
+	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = l.task;
+	common := jsonb_build_object(
 		'ds', r.run_date,
 		'data_interval_start', to_char(r.data_interval_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		'data_interval_end', to_char(r.data_interval_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		'run_id', r.run_id);
-	path := etl._expand(definition ->> 'path', filled, r.timezone, true);
-	SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-	INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
-	SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-	INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
+	FOR item_number IN SELECT generate_series(first_item, CASE WHEN l.items IS NULL THEN 0 ELSE jsonb_array_length(l.items) - 1 END) LOOP
+		next_page := 0;
+		cursor := NULL;
+		item_records := 0;
+		page_count := 0;
+		page_size := 0;
+		last_digest := NULL;
+		missing_pages := NULL;
+		IF begun THEN
+			CONTINUE WHEN EXISTS (SELECT FROM etl.item_error e WHERE e.load_id = l.load_id AND e.item = item_number);
+			SELECT * INTO last_page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number ORDER BY s.page DESC LIMIT 1;
+			IF FOUND THEN
+				page_count := last_page.page_count;
+				page_size := last_page.page_size;
+				next_page := greatest(last_page.page + 1, page_count);
+				cursor := CASE WHEN last_page.page >= page_count - 1 THEN last_page.next_cursor END;
+				last_digest := CASE WHEN last_page.page >= page_count THEN last_page.body_digest END;
+				SELECT count(*), sum(s.fetched) INTO committed, item_records FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
+				IF committed < page_count THEN
+					SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages FROM generate_series(0, page_count - 1) p(page)
+					WHERE NOT EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number AND s.page = p.page);
+				END IF;
+				CONTINUE WHEN cursor IS NULL AND missing_pages IS NULL;
+			END IF;
+		END IF;
+		item := l.items -> item_number;
+		filled := coalesce(item, '{}') || common;
+		path := etl._expand(definition ->> 'path', filled, r.timezone, true);
+		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
+		INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
+		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
+		INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
+		method := coalesce(definition ->> 'method', 'GET');
+		body := definition ->> 'body';
+		RETURN NEXT;
+		how_many := how_many - 1;
+		EXIT WHEN how_many = 0;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION etl._item_request(bigint, integer, bigint, integer) IS 'path, query and headers of one for_each item of a load';
-
-CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
+COMMENT ON FUNCTION etl._next_items(bigint, integer, bigint, integer, integer) IS 'the requests of the next unfinished for_each items of a load, and where each goes on';
 
 CREATE FUNCTION etl._commit_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, item integer,
-	request text, status integer, attempts integer, next_cursor jsonb, body_digest bytea, bytes bigint,
-	fetched bigint, loaded bigint, quarantined bigint) RETURNS void
+	page integer, page_count integer, page_size integer, request text, status integer, attempts integer, next_cursor jsonb,
+	body_digest bigint, bytes bigint, fetched bigint, loaded bigint, quarantined bigint, etag text, last_modified text, request_key text, absent boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	violated text;
 BEGIN
 	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	INSERT INTO etl.slice VALUES (load_id, slice, item, request, status, attempts, next_cursor, body_digest, bytes, fetched, loaded, quarantined);
+	INSERT INTO etl.slice (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+		fetched, loaded, quarantined, etag, last_modified, request_key)
+	VALUES (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+		fetched, loaded, quarantined, etag, last_modified, request_key);
 	UPDATE etl.load l SET requests = l.requests + 1, bytes = l.bytes + _commit_slice.bytes,
 		fetched = l.fetched + _commit_slice.fetched, loaded = l.loaded + _commit_slice.loaded,
-		quarantined = l.quarantined + _commit_slice.quarantined
+		quarantined = l.quarantined + _commit_slice.quarantined,
+		not_modified = l.not_modified + (_commit_slice.status = 304)::integer, absent = l.absent OR _commit_slice.absent
 	WHERE l.load_id = _commit_slice.load_id AND l.state = 'loading';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'load % is not being loaded', load_id USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -229,8 +296,80 @@ EXCEPTION WHEN unique_violation THEN
 			  HINT = 'The source names a page twice; check the pagination of the task, or set max_pages.';
 END
 $$;
-COMMENT ON FUNCTION etl._commit_slice(bigint, integer, bigint, integer, integer, text, integer, integer, jsonb, bytea, bigint, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION etl._commit_slice(bigint, integer, bigint, integer, integer, integer, integer, integer, text, integer, integer, jsonb, bigint,
+	bigint, bigint, bigint, bigint, text, text, text, boolean) IS
 	'records a slice with its cursor and counts, in the transaction that wrote its rows';
+
+CREATE FUNCTION etl._skip_item(task_run_id bigint, attempt integer, load_id bigint, item integer, code text, message text, detail text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	INSERT INTO etl.item_error (load_id, item, error_code, error_message, error_detail)
+	VALUES (l.load_id, _skip_item.item, code, message, detail);
+	UPDATE etl.load x SET failed_items = x.failed_items + 1 WHERE x.load_id = l.load_id;
+	PERFORM etl._log('WARN', l.pipeline, l.run_id, l.task, format('item %s failed and is left out: %s', _skip_item.item, message),
+		jsonb_strip_nulls(jsonb_build_object('load_id', l.load_id, 'item', l.items -> _skip_item.item, 'sqlstate', code, 'detail', detail)));
+END
+$$;
+COMMENT ON FUNCTION etl._skip_item(bigint, integer, bigint, integer, text, text, text) IS 'notes that an item of for_each failed alone; what it has loaded stays';
+
+-- The slice of a published load whose answer can be asked for conditionally.
+CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,
+	OUT held_load bigint, OUT held_slice integer, OUT etag text, OUT last_modified text, OUT next_cursor jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	SELECT s.load_id, s.slice, s.etag, s.last_modified, s.next_cursor INTO held_load, held_slice, etag, last_modified, next_cursor
+	FROM etl.slice s JOIN etl.load x USING (load_id)
+	WHERE s.request_key = _held_slice.request_key AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner
+	  AND x.state = 'published' AND x.definition_digest = l.definition_digest
+	ORDER BY s.load_id DESC LIMIT 1;
+END
+$$;
+COMMENT ON FUNCTION etl._held_slice(bigint, integer, bigint, text) IS 'the slice whose records stand for an answer of 304 to a request; NULLs when there is none';
+
+CREATE FUNCTION etl._reuse_quarantined(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
+	OUT quarantined bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	PERFORM FROM etl.load x WHERE x.load_id = held_load AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner AND x.state = 'published'
+	FOR SHARE;		-- until this is committed nobody supersedes and reclaims it
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'load % is no longer held', held_load
+			USING ERRCODE = 'lock_not_available', HINT = 'It was superseded meanwhile; the next attempt asks again.';
+	END IF;
+	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request)
+	SELECT l.load_id, q.pipeline, q.task, _reuse_quarantined.slice, q.record_number, q.byte_offset, q.record, q.reason_code, q.reason, q.request
+	FROM etl.quarantined_record q WHERE q.load_id = held_load AND q.slice = held_slice;
+	GET DIAGNOSTICS quarantined = ROW_COUNT;
+END
+$$;
+COMMENT ON FUNCTION etl._reuse_quarantined(bigint, integer, bigint, integer, bigint, integer) IS 'copies the quarantined records of a slice that has not changed';
+
+CREATE FUNCTION etl._reuse_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
+	OUT loaded bigint, OUT quarantined bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	quarantined := etl._reuse_quarantined(task_run_id, attempt, load_id, slice, held_load, held_slice);
+	EXECUTE format('INSERT INTO %1$I.%2$I (load_id, partition_key, data_interval_start, data_interval_end, slice, record_number, item, payload, fetched_at)
+		SELECT $1, $2, $3, $4, $5, record_number, item, payload, fetched_at FROM %1$I.%2$I WHERE load_id = $6 AND partition_key IN (0, $6, $8) AND slice = $7',
+		l.target_schema, l.target_name)
+	USING l.load_id, l.partition_key, l.data_interval_start, l.data_interval_end, slice, held_load, held_slice,
+		  (SELECT p.partition_key FROM etl.published_loads p WHERE p.load_id = held_load);
+	GET DIAGNOSTICS loaded = ROW_COUNT;
+END
+$$;
+COMMENT ON FUNCTION etl._reuse_slice(bigint, integer, bigint, integer, bigint, integer) IS 'copies the rows of a slice that has not changed into the load of an attempt';
 
 CREATE FUNCTION etl._quarantine(task_run_id bigint, attempt integer, load_id bigint, slice integer, record_numbers integer[],
 	byte_offsets bigint[], records bytea[], reason_codes text[], reasons text[], request text) RETURNS void

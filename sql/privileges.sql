@@ -2,7 +2,7 @@
 -- worker or a declaration needs check the caller themselves; the rest is not callable.
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
-GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.quarantine,
+GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.item_errors, etl.quarantine,
 	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
 
 REVOKE ALL ON FUNCTION

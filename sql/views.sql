@@ -66,15 +66,20 @@ COMMENT ON VIEW etl.progress IS 'what is under way now: a row a task of an activ
 
 CREATE VIEW etl.loads WITH (security_barrier) AS
 	SELECT l.load_id, l.pipeline, l.task, l.data_interval_start, l.data_interval_end, l.state, l.run_id, l.requests, l.bytes,
-		   l.fetched, l.loaded, l.quarantined, l.partition_name, l.started_at, l.completed_at, l.published_at, l.superseded_at, l.superseded_by, l.reclaimed_at
+		   l.fetched, l.loaded, l.quarantined, l.skipped, l.not_modified, l.failed_items, l.absent, l.partition_name, l.started_at, l.completed_at, l.published_at, l.superseded_at, l.superseded_by, l.reclaimed_at
 	FROM etl.load l WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.loads IS 'the ledger of extractions: which load of which interval readers see';
 
 CREATE VIEW etl.slices WITH (security_barrier) AS
-	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, l.items -> s.item AS item_values, s.request, s.status, s.attempts, s.next_cursor,
+	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, l.items -> s.item AS item_values, s.page, s.page_count, s.request, s.status, s.attempts, s.next_cursor,
 		   s.bytes, s.fetched, s.loaded, s.quarantined, s.committed_at
 	FROM etl.slice s JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.slices IS 'the committed pages of every load, with request and cursor';
+
+CREATE VIEW etl.item_errors WITH (security_barrier) AS
+	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, l.items -> e.item AS item_values, e.error_code, e.error_message, e.error_detail, e.failed_at
+	FROM etl.item_error e JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
+COMMENT ON VIEW etl.item_errors IS 'items of for_each that failed alone and were left out of their load';
 
 CREATE VIEW etl.quarantine WITH (security_barrier) AS
 	SELECT q.quarantine_id, q.pipeline, q.task, l.data_interval_start, q.load_id, l.state AS load_state, q.slice, q.record_number, q.byte_offset,

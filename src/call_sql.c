@@ -14,9 +14,13 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "call_sql.h"
+
+/* Where sql_begin() was called in: what comes after the transaction goes on there. */
+static MemoryContext caller_context;
 
 /*
  * Starts a transaction with a snapshot and SPI.  CurrentMemoryContext is the
@@ -25,6 +29,7 @@
 void
 sql_begin(void)
 {
+	caller_context = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	SPI_connect();
@@ -32,7 +37,7 @@ sql_begin(void)
 }
 
 /*
- * Commits what sql_begin() started.
+ * Commits what sql_begin() started, and goes back to the memory context it was called in.
  */
 void
 sql_commit(void)
@@ -40,6 +45,7 @@ sql_commit(void)
 	PopActiveSnapshot();
 	SPI_finish();
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller_context);
 }
 
 /*
@@ -48,8 +54,10 @@ sql_commit(void)
 void
 sql_call(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
+	MemoryContext old = CurrentMemoryContext;
 	int code = SPI_execute_with_args(query, nargs, types, values, nulls, false, 0);
 
+	MemoryContextSwitchTo(old); /* SPI leaves its own */
 	if (code < 0)
 		elog(ERROR, "SPI call failed: %s: %s", SPI_result_code_string(code), query);
 }

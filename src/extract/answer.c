@@ -93,7 +93,7 @@ answer_raise(const source *from, const http_request *request, const http_respons
 							   timestamptz_to_str(outcome->rate_limited_until)),
 						errdetail("Status %d after %d attempt%s; waiting that long would pass the "
 								  "server's max_wait.",
-								  response->status, outcome->attempts, plural),
+								  response ? response->status : 0, outcome->attempts, plural),
 						errhint("%s", advice(response, outcome))));
 	if (response->error != HTTP_OK)
 	{

@@ -18,26 +18,35 @@
 
 #include "extract/page_value.h"
 #include "extract/pagination.h"
+#include "extract/record_path.h"
+
+static const char *const type_names[] = {
+	[PAGINATION_NONE] = "none",
+	[PAGINATION_LINK_HEADER] = "link_header",
+	[PAGINATION_PAGE_NUMBER] = "page_number",
+	[PAGINATION_OFFSET] = "offset",
+	[PAGINATION_CURSOR] = "cursor",
+	[PAGINATION_NEXT_URL] = "next_url",
+	[PAGINATION_AUTO] = "auto",
+};
 
 /* The type of that name, as etl._check_pagination allows it. */
 pagination_type
 pagination_type_by_name(const char *name)
 {
-	static const char *const names[] = {
-		[PAGINATION_NONE] = "none",
-		[PAGINATION_LINK_HEADER] = "link_header",
-		[PAGINATION_PAGE_NUMBER] = "page_number",
-		[PAGINATION_OFFSET] = "offset",
-		[PAGINATION_CURSOR] = "cursor",
-		[PAGINATION_NEXT_URL] = "next_url",
-	};
-
-	for (int i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < lengthof(type_names); i++)
 	{
-		if (strcmp(names[i], name) == 0)
+		if (strcmp(type_names[i], name) == 0)
 			return (pagination_type) i;
 	}
 	elog(ERROR, "unknown pagination type \"%s\"", name);
+}
+
+/* The name of a type. */
+const char *
+pagination_type_name(pagination_type type)
+{
+	return type_names[type];
 }
 
 /* Where an item begins. */
@@ -49,39 +58,70 @@ pagination_start(const pagination *p)
 	return first;
 }
 
+/*
+ * The cursor of a page by its number, counted from 0, where pages can be told from it;
+ * page_size: records of a full page.
+ */
+cursor
+pagination_at_page(const pagination *p, int page, int page_size)
+{
+	int64 before = (int64) page * page_size;
+	cursor at = {.position = p->start + (p->type == PAGINATION_PAGE_NUMBER ? page : before),
+				 .records = before,
+				 .largest_page = page_size};
+
+	return at;
+}
+
+/*
+ * What the parameter of a page is set to, palloc'd; NULL: the request is sent without it,
+ * or its URL says it all.
+ */
+char *
+pagination_value(const pagination *p, const cursor *at)
+{
+	if (at->url != NULL)
+		return NULL;
+	if (at->token != NULL)
+		return pstrdup(at->token);
+	if (p->type == PAGINATION_PAGE_NUMBER || p->type == PAGINATION_OFFSET)
+		return psprintf(INT64_FORMAT, at->position);
+	return NULL;
+}
+
 /* The URL of the page at a cursor, in the current context. */
 char *
 pagination_url(const pagination *p, const cursor *at, const char *item_url)
 {
+	char *value = pagination_value(p, at);
+
 	if (at->url != NULL)
 		return pstrdup(at->url);
-	if (at->token != NULL)
-		return http_url_add_parameter(item_url, p->parameter, at->token);
-	if (p->type == PAGINATION_PAGE_NUMBER || p->type == PAGINATION_OFFSET)
-		return http_url_add_parameter(item_url, p->parameter, psprintf(INT64_FORMAT, at->position));
+	if (value != NULL && p->body_parameter == NIL)
+		return http_url_add_parameter(item_url, p->parameter, value);
 	return pstrdup(item_url);
 }
 
 /*
- * A link as an absolute URL.  Raises for one that leads to another origin than base_url:
- * it would take the credentials there.
+ * A link as an absolute URL.  Raises for one that leads to a host that the source does
+ * not name.
  */
 static char *
-follow(const char *link, const char *base_url, const http_request *request,
+follow(const char *link, const source *from, const http_request *request,
 	   const http_response *response)
 {
 	char *url =
 		http_url_resolve(response->effective_url ? response->effective_url : request->url, link);
 
-	if (url == NULL || !http_url_same_origin(url, base_url))
+	if (url == NULL || !source_may_follow(from, url))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
 				 errmsg("the next page after %s %s is on another host", request->method,
 						http_url_redact(request->url)),
 				 errdetail("The link is %s.", http_url_redact(url ? url : link)),
-				 errhint("Links are followed on the host of the server's base_url only; check "
-						 "base_url.")));
-	return url;
+				 errhint("Links are followed on the host of the server's base_url and those of its "
+						 "next_hosts.")));
+	return source_without_credentials(from, url);
 }
 
 /* Raises for a page that does not say what the pagination reads there. */
@@ -97,14 +137,27 @@ raise_not_said(const http_request *request, const char *what, const char *wanted
 					 wanted)));
 }
 
+/* A number that the body has at a path, or a header.  Raises when there is none. */
+static int64
+count_said(const http_request *request, const http_response *response, List *path,
+		   const char *header, const char *what, const char *wanted)
+{
+	const char *value = path != NIL ? page_value(response->body, response->body_length, path)
+									: http_response_header(response, header);
+	char *end;
+	int64 count = value != NULL ? strtoll(value, &end, 10) : 0;
+
+	if (value == NULL || end == value || *end != '\0' || count < 0)
+		raise_not_said(request, what, wanted);
+	return count;
+}
+
 /* Whether the body says that there is nothing after this page. */
 static bool
 body_says_end(const pagination *p, const cursor *next, const http_request *request,
 			  const http_response *response)
 {
 	char *value;
-	char *end;
-	int64 total;
 
 	if (p->has_more != NIL)
 	{
@@ -114,16 +167,37 @@ body_says_end(const pagination *p, const cursor *next, const http_request *reque
 		if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
 			return true;
 	}
-	if (p->total != NIL)
-	{
-		value = page_value(response->body, response->body_length, p->total);
-		total = value != NULL ? strtoll(value, &end, 10) : 0;
-		if (value == NULL || end == value || *end != '\0')
-			raise_not_said(request, "how many records there are", "total");
-		if (next->records >= total)
-			return true;
-	}
+	if (p->total != NIL || p->total_header != NULL)
+		return next->records >= count_said(request, response, p->total, p->total_header,
+										   "how many records there are",
+										   p->total != NIL ? "total" : "total_header");
 	return false;
+}
+
+/*
+ * How many pages there are, as an answer says it; -1 when it is not known, or the pages
+ * cannot be asked for by number.  page_size: records of this, the first page.  Raises for
+ * an answer that does not say what the pagination reads there.
+ */
+int64
+pagination_page_count(const pagination *p, const http_request *request,
+					  const http_response *response, int page_size)
+{
+	if (!p->parallel || (p->type != PAGINATION_PAGE_NUMBER && p->type != PAGINATION_OFFSET))
+		return -1;
+	if (p->total_pages != NIL || p->total_pages_header != NULL)
+		return count_said(request, response, p->total_pages, p->total_pages_header,
+						  "how many pages there are",
+						  p->total_pages != NIL ? "total_pages" : "total_pages_header");
+	if ((p->total != NIL || p->total_header != NULL) && page_size > 0)
+	{
+		int64 total =
+			count_said(request, response, p->total, p->total_header, "how many records there are",
+					   p->total != NIL ? "total" : "total_header");
+
+		return total / page_size + (total % page_size != 0);
+	}
+	return -1;
 }
 
 /*
@@ -131,7 +205,7 @@ body_says_end(const pagination *p, const cursor *next, const http_request *reque
  * for a link to another host.
  */
 cursor
-pagination_next(const pagination *p, const cursor *at, const char *base_url,
+pagination_next(const pagination *p, const cursor *at, const source *from,
 				const http_request *request, const http_response *response,
 				const split_result *records)
 {
@@ -145,6 +219,7 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 	switch (p->type)
 	{
 		case PAGINATION_NONE:
+		case PAGINATION_AUTO: /* nothing was found that leads on */
 			break;
 		case PAGINATION_LINK_HEADER:
 			links = http_response_header(response, "link");
@@ -156,25 +231,44 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 								errhint("It is what says whether there is a next page; a page "
 										"without it is not taken for the last one.")));
 			if (link != NULL)
-				next.url = follow(link, base_url, request, response);
+				next.url = follow(link, from, request, response);
 			next.at_end = next.url == NULL;
 			break;
 		case PAGINATION_NEXT_URL:
 			link = page_value(response->body, response->body_length, p->value);
 			if (link != NULL && link[0] != '\0')
-				next.url = follow(link, base_url, request, response);
+				next.url = follow(link, from, request, response);
 			next.at_end = next.url == NULL;
 			break;
 		case PAGINATION_CURSOR:
 			if (p->value != NIL)
 				next.token = page_value(response->body, response->body_length, p->value);
-			else if (http_response_header(response, p->header) != NULL)
+			else if (p->last_record != NIL && records->count > 0)
+			{
+				const record_range *last = &records->records[records->count - 1];
+
+				next.token =
+					page_value(response->body + last->offset, last->length, p->last_record);
+				if (next.token == NULL)
+					raise_not_said(request, "where its last record stands", "last_record");
+			}
+			else if (p->header != NULL && http_response_header(response, p->header) != NULL)
 				next.token = pstrdup(http_response_header(response, p->header));
 			next.at_end =
 				next.token == NULL || next.token[0] == '\0' || strcmp(next.token, "false") == 0;
 			break;
 		case PAGINATION_PAGE_NUMBER:
 		case PAGINATION_OFFSET:
+			if (p->total_pages != NIL || p->total_pages_header != NULL)
+			{
+				next.position = at->position + 1;
+				next.at_end =
+					next.position - p->start >=
+					count_said(request, response, p->total_pages, p->total_pages_header,
+							   "how many pages there are",
+							   p->total_pages != NIL ? "total_pages" : "total_pages_header");
+				break;
+			}
 			next.position = at->position + (p->type == PAGINATION_PAGE_NUMBER ? 1 : records->count);
 			/* short is what is shorter than another page was: sources cap the size asked for */
 			next.at_end = records->count == 0 || (p->size > 0 && records->count < p->size &&
@@ -184,6 +278,77 @@ pagination_next(const pagination *p, const cursor *at, const char *base_url,
 	if (!next.at_end && body_says_end(p, &next, request, response))
 		next.at_end = true;
 	return next;
+}
+
+/* Where APIs put what leads on; "parameter" is what a token goes back in. */
+typedef struct well_known
+{
+	const char *path;
+	const char *parameter; /* NULL: the value is a URL */
+} well_known;
+
+static const well_known known_places[] = {
+	{"$.next", NULL},
+	{"$.links.next", NULL},
+	{"$.links.next.href", NULL},
+	{"$._links.next.href", NULL},
+	{"$._links.next", NULL},
+	{"$.next_page_url", NULL},
+	{"$.nextPageUrl", NULL},
+	{"$.next_url", NULL},
+	{"$.paging.next", NULL},
+	{"$.pagination.next_url", NULL},
+	{"$.meta.next", NULL},
+	{"$.info.next", NULL},
+	{"$[\"@odata.nextLink\"]", NULL},
+	{"$.next_cursor", "cursor"},
+	{"$.nextCursor", "cursor"},
+	{"$.meta.next_cursor", "cursor"},
+	{"$.pagination.next_cursor", "cursor"},
+	{"$.response_metadata.next_cursor", "cursor"},
+	{"$.paging.cursors.after", "after"},
+	{"$.paging.next.after", "after"},
+	{"$.nextPageToken", "pageToken"},
+	{"$.next_page_token", "page_token"},
+	{"$.next_token", "next_token"},
+	{"$.continuation_token", "continuation_token"},
+};
+
+/*
+ * Finds out from the first page which pagination a source has: a Link header, or a link or
+ * token at one of the places where APIs put it.  Fills in type and what belongs to it, in
+ * the current context.  False when nothing leads on; then the type stays.
+ */
+bool
+pagination_detect(pagination *p, const http_response *response)
+{
+	const char *links = http_response_header(response, "link");
+	bool malformed;
+
+	if (links != NULL && (http_link_target(links, "next", &malformed) != NULL || malformed))
+	{
+		p->type = PAGINATION_LINK_HEADER;
+		return true;
+	}
+	for (int i = 0; i < lengthof(known_places); i++)
+	{
+		List *path = record_path_parse(known_places[i].path, false);
+		char *value = page_value(response->body, response->body_length, path);
+		bool is_url;
+
+		if (value == NULL || value[0] == '\0' || strcmp(value, "false") == 0)
+			continue;
+		is_url = value[0] == '/' || value[0] == '?' || strncmp(value, "http://", 7) == 0 ||
+				 strncmp(value, "https://", 8) == 0;
+		if (is_url != (known_places[i].parameter == NULL))
+			continue;
+		p->value = path;
+		p->detected_path = known_places[i].path;
+		p->parameter = known_places[i].parameter ? pstrdup(known_places[i].parameter) : NULL;
+		p->type = is_url ? PAGINATION_NEXT_URL : PAGINATION_CURSOR;
+		return true;
+	}
+	return false;
 }
 
 /* A cursor as jsonb, as slices keep it: SQL null at the end of an item. */

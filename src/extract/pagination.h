@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "extract/source.h"
 #include "extract/split.h"
 #include "http/http.h"
 
@@ -20,7 +21,8 @@ typedef enum pagination_type
 	PAGINATION_PAGE_NUMBER, /* ?page=1, 2, 3 … */
 	PAGINATION_OFFSET,		/* ?offset=0, 100, 200 … */
 	PAGINATION_CURSOR,		/* a token of the answer becomes a parameter */
-	PAGINATION_NEXT_URL		/* the body names the next page */
+	PAGINATION_NEXT_URL,	/* the body names the next page */
+	PAGINATION_AUTO			/* the first page tells which of these it is */
 } pagination_type;
 
 /* The pagination of a task, as etl._check_pagination() has checked it. */
@@ -32,10 +34,17 @@ typedef struct pagination
 	char *size_parameter; /* NULL: none */
 	int size;			  /* records a full page has; 0: not known */
 	int max_pages;
-	List *value;	/* path to the token or URL; NIL: it is in a header */
-	char *header;	/* the header of the token */
-	List *total;	/* path to the number of records of all pages; NIL: none */
-	List *has_more; /* path to a boolean; NIL: none */
+	List *value;			   /* path to the token or URL; NIL: it is elsewhere */
+	char *header;			   /* the header of the token */
+	List *last_record;		   /* path to the token in the last record of a page */
+	List *total;			   /* path to the number of records of all pages; NIL: none */
+	char *total_header;		   /* the header that has it instead */
+	List *total_pages;		   /* path to the number of pages; NIL: none */
+	char *total_pages_header;  /* the header that has it instead */
+	List *has_more;			   /* path to a boolean; NIL: none */
+	List *body_parameter;	   /* path in the request's body instead of parameter */
+	const char *detected_path; /* of "auto": where "value" was found; NULL: elsewhere */
+	bool parallel;			   /* pages may be asked for out of order once their number is known */
 } pagination;
 
 /* Where an item goes on: by a URL, a token, a position (page number or offset), or nowhere. */
@@ -50,11 +59,17 @@ typedef struct cursor
 } cursor;
 
 extern pagination_type pagination_type_by_name(const char *name);
+extern const char *pagination_type_name(pagination_type type);
 extern cursor pagination_start(const pagination *p);
+extern cursor pagination_at_page(const pagination *p, int page, int page_size);
 extern char *pagination_url(const pagination *p, const cursor *at, const char *item_url);
-extern cursor pagination_next(const pagination *p, const cursor *at, const char *base_url,
+extern char *pagination_value(const pagination *p, const cursor *at);
+extern cursor pagination_next(const pagination *p, const cursor *at, const source *from,
 							  const http_request *request, const http_response *response,
 							  const split_result *records);
+extern int64 pagination_page_count(const pagination *p, const http_request *request,
+								   const http_response *response, int page_size);
+extern bool pagination_detect(pagination *p, const http_response *response);
 extern Datum cursor_as_jsonb(const cursor *next, bool *isnull);
 
 #endif /* ETL_PAGINATION_H */

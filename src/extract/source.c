@@ -241,6 +241,7 @@ source_open(const char *server_name)
 	result->name = pstrdup(server_name);
 	http_client_options_init(&result->client);
 	http_retry_policy_init(&result->retry);
+	result->concurrency = 8;
 	result->client.allowed_hosts = pstrdup(etl_allowed_hosts);
 	foreach (cell, server->options)
 	{
@@ -317,4 +318,18 @@ source_hide_secrets(const source *from, const char *text)
 		result = hidden.data;
 	}
 	return result;
+}
+
+/* Whether a next link may be followed there. */
+bool
+source_may_follow(const source *from, const char *url)
+{
+	return http_url_same_origin(url, from->base_url);
+}
+
+/* A URL without what is secret in it. */
+char *
+source_without_credentials(const source *from, const char *url)
+{
+	return pstrdup(url);
 }

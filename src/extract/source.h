@@ -19,8 +19,9 @@ typedef struct source
 	char *base_url;
 	http_client_options client;
 	http_retry_policy retry;
-	List *headers; /* of http_header *, credentials among them, marked secret */
-	List *secrets; /* of char *: what must not be shown, whatever quotes it */
+	int concurrency; /* requests under way at once */
+	List *headers;	 /* of http_header *, credentials among them, marked secret */
+	List *secrets;	 /* of char *: what must not be shown, whatever quotes it */
 } source;
 
 /* One option of a server or user mapping. */
@@ -52,5 +53,7 @@ extern int64 source_option_number(const source_option *option, const char *value
 
 extern source *source_open(const char *server_name);
 extern char *source_hide_secrets(const source *from, const char *text);
+extern bool source_may_follow(const source *from, const char *url);
+extern char *source_without_credentials(const source *from, const char *url);
 
 #endif /* ETL_SOURCE_H */

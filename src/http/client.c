@@ -345,14 +345,14 @@ collect(http_client *client)
 }
 
 /*
- * Wait for one thing to happen to the client's transfers and act on it; afterwards
- * some may have finished.  Raises what CHECK_FOR_INTERRUPTS() raises, and when there
+ * Wait for one thing to happen to the client's transfers, at most so many milliseconds
+ * (-1: for ever), and act on it; afterwards some may have finished.  Raises what CHECK_FOR_INTERRUPTS() raises, and when there
  * is no memory or descriptor left; the transfers then have to be abandoned.
  */
 void
-http_client_step(http_client *client)
+http_client_step(http_client *client, int max_ms)
 {
-	long timeout = -1;
+	long timeout = max_ms;
 	int count;
 
 	build_events(client);
@@ -360,7 +360,8 @@ http_client_step(http_client *client)
 	{
 		double left = client->timer - http_monotonic_ms();
 
-		timeout = left <= 0 ? 0 : left > INT_MAX / 2 ? INT_MAX / 2 : (long) left + 1;
+		left = left <= 0 ? 0 : left > INT_MAX / 2 ? INT_MAX / 2 : left + 1;
+		timeout = timeout < 0 ? (long) left : Min(timeout, (long) left);
 	}
 
 	count = WaitEventSetWait(client->events, timeout, client->occurred, client->occurred_capacity,
@@ -403,7 +404,7 @@ http_perform(http_client *client, const http_request *request)
 	PG_TRY();
 	{
 		while (!transfer->finished)
-			http_client_step(client);
+			http_client_step(client, -1);
 	}
 	PG_CATCH();
 	{

@@ -86,9 +86,11 @@ typedef struct http_response
 /* What to do about an answer. */
 typedef enum http_verdict
 {
+	HTTP_VERDICT_NONE = 0,	   /* there is no answer yet */
 	HTTP_VERDICT_SUCCESS,	   /* 2xx (and 304) */
 	HTTP_VERDICT_RETRY,		   /* timeout, reset, 408, 5xx, broken compression */
 	HTTP_VERDICT_RATE_LIMITED, /* 429, or 403 that says so */
+	HTTP_VERDICT_REFRESH_AUTH, /* 401, where there may be other credentials to try */
 	HTTP_VERDICT_FAIL		   /* anything else */
 } http_verdict;
 

@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "common/pg_prng.h"
-#include "http/http.h"
+#include "http/transfer.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
@@ -28,7 +28,6 @@
 static bool body_mentions(const http_response *response, const char *phrase);
 static bool quota_is_used_up(const http_response *response, bool *known);
 static bool quota_reset(const http_response *response, TimestampTz now, TimestampTz *until);
-static double backoff_ms(const http_retry_policy *policy, int attempts);
 static void wait_ms(int64 milliseconds);
 
 /*
@@ -169,8 +168,8 @@ http_classify(const http_response *response, TimestampTz now, TimestampTz *not_b
  * How long to wait after so many attempts: exponential with full jitter, so that
  * many clients do not come back together.
  */
-static double
-backoff_ms(const http_retry_policy *policy, int attempts)
+double
+http_backoff_ms(const http_retry_policy *policy, int attempts)
 {
 	double ceiling = ldexp(Max(policy->base_delay_ms, 1), Min(Max(attempts - 1, 0), 40));
 
@@ -256,7 +255,7 @@ http_fetch(http_client *client, const http_request *request, const http_retry_po
 		 * What the server asks for, and a little more lest all clients come at the same
 		 * instant.  A time that is all but over has to be asked for ever more patiently.
 		 */
-		delay = (int64) backoff_ms(policy, named_ms < MIN_NAMED_WAIT_MS ? counted : 1);
+		delay = (int64) http_backoff_ms(policy, named_ms < MIN_NAMED_WAIT_MS ? counted : 1);
 		if (not_before != 0)
 			delay = Max(named_ms + delay, policy->base_delay_ms);
 		until = now + delay * 1000;

@@ -154,8 +154,11 @@ extern http_error http_error_of_curl(CURLcode code, const char *message, bool he
 extern char *http_curl_message(CURLcode code, const char *message);
 
 /* client.c */
-extern void http_client_step(http_client *client);
+extern void http_client_step(http_client *client, int max_ms);
 extern void http_client_drop_events(http_client *client);
+
+/* retry.c */
+extern double http_backoff_ms(const http_retry_policy *policy, int attempts);
 
 /* decode.c */
 extern bool http_buffer_reserve(http_buffer *buffer, size_t more);

@@ -17,7 +17,7 @@ SELECT etl.add_extract('eb', 'eb.pages', 'eb_api', path => '/pages/eb', query =>
 SELECT * FROM pg_temp.extract('eb', '2024-01-01');
 SELECT load_id = (SELECT max(load_id) FROM etl.loads) AS load, data_interval_start, data_interval_end, slice, record_number, item, payload -> 'id' AS id, jsonb_typeof(payload) AS type, fetched_at <= now() AS fetched
 FROM eb.vr_pages ORDER BY slice, record_number;
-SELECT slice, item, item_values, pg_temp.stable(request) AS request, status, attempts, next_cursor IS NULL AS last, bytes > 0 AS bytes, fetched, loaded, quarantined FROM etl.slices WHERE pipeline = 'eb' ORDER BY slice;
+SELECT item, page, item_values, pg_temp.stable(request) AS request, status, attempts, next_cursor IS NULL AS last, bytes > 0 AS bytes, fetched, loaded, quarantined FROM etl.slices WHERE pipeline = 'eb' ORDER BY item, page;
 SELECT task, data_interval_start, state, requests, fetched, loaded, quarantined, partition_name, completed_at IS NOT NULL AS completed, published_at IS NOT NULL AS published FROM etl.loads WHERE pipeline = 'eb';
 SELECT task, kind, state, attempt, requests, fetched, loaded, quarantined FROM etl.task_runs WHERE pipeline = 'eb' ORDER BY task;
 
@@ -32,8 +32,8 @@ SELECT etl.add_extract('eb', 'eb.linked', 'eb_api', path => '/pages/{shop}', que
 	pagination => '{"type": "link_header"}', for_each => 'eb.shops', key => '{$.id}');
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-01-01');
-SELECT item ->> 'shop' AS shop, count(*), min(slice) AS first_slice, array_agg(DISTINCT (payload ->> 'id')::integer) AS ids FROM eb.vr_linked GROUP BY 1 ORDER BY 1;
-SELECT slice, item, item_values ->> 'shop' AS shop, next_cursor IS NULL AS last_of_item, fetched FROM etl.slices WHERE task = 'eb.linked' ORDER BY slice;
+SELECT item ->> 'shop' AS shop, count(*), count(DISTINCT slice) AS slices, array_agg(DISTINCT (payload ->> 'id')::integer) AS ids FROM eb.vr_linked GROUP BY 1 ORDER BY 1;
+SELECT item, page, item_values ->> 'shop' AS shop, next_cursor IS NULL AS last_of_item, fetched FROM etl.slices WHERE task = 'eb.linked' ORDER BY item, page;
 
 -- what arrives
 UPDATE eb.shops SET "Odd Name" = 'z' WHERE shop = 'c';
@@ -45,7 +45,7 @@ SELECT etl.add_extract('eb', 'eb.echo', 'eb_api', path => '/echo',
 	headers => '{"X-Shop": "{shop}", "X-Day": "{ds}", "Accept": "application/json; v=2"}', for_each => 'eb.shops', records => '$');
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-03-31');
-SELECT slice, pg_temp.stable(request) AS request, fetched FROM etl.slices WHERE pipeline = 'eb' AND task = 'eb.path' ORDER BY slice;
+SELECT slice, pg_temp.stable(request) AS request, fetched FROM etl.slices WHERE pipeline = 'eb' AND task = 'eb.path' ORDER BY item, page;
 SELECT item ->> 'shop' AS shop, e.key, e.value FROM eb.vr_echo, jsonb_each(payload - 'headers') e ORDER BY 1, 2;
 SELECT item ->> 'shop' AS shop, lower(h.key) AS header, h.value FROM eb.vr_echo, jsonb_each(payload -> 'headers') h WHERE lower(h.key) <> 'host' ORDER BY 1, 2;
 -- the id of the run

@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * error_rules.c
+ *	  What a task says about answers that are not simply a page.
+ *
+ * Rules are tried in their order and the first that fits decides.  They are held against
+ * bytes as received: an error may well not be JSON.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "extract/error_rules.h"
+#include "extract/page_value.h"
+#include "extract/record_path.h"
+#include "extract/split.h"
+
+/* A text that a rule looks for is looked for this far into a body. */
+#define BODY_SEARCH_BYTES 65536
+
+static const struct
+{
+	const char *name;
+	rule_action action;
+} actions[] = {
+	{"retry", RULE_RETRY},
+	{"ignore", RULE_IGNORE},
+	{"fail", RULE_FAIL},
+	{"rate_limited", RULE_RATE_LIMITED},
+	{"refresh_auth", RULE_REFRESH_AUTH},
+	{"stop_pagination", RULE_STOP_PAGINATION},
+	{"absent", RULE_ABSENT},
+};
+
+/* A scalar as text, palloc'd; NULL for null. */
+static char *
+scalar_text(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(
+				DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+/* The member of an object as text; NULL when it has none. */
+static char *
+member_text(JsonbContainer *object, const char *name)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(object, name, strlen(name), NULL);
+
+	return value == NULL ? NULL : scalar_text(value);
+}
+
+/* One rule as etl._check_error_rule has checked it. */
+static error_rule *
+read_rule(JsonbContainer *object)
+{
+	error_rule *rule = palloc0(sizeof(error_rule));
+	JsonbValue *statuses = getKeyJsonValueFromContainer(object, "status", strlen("status"), NULL);
+	char *action = member_text(object, "action");
+	char *path = member_text(object, "path");
+
+	if (statuses != NULL && statuses->type == jbvBinary)
+	{
+		int count = JsonContainerSize(statuses->val.binary.data);
+
+		for (int i = 0; i < count; i++)
+			rule->statuses =
+				lappend(rule->statuses,
+						scalar_text(getIthJsonbValueFromContainer(statuses->val.binary.data, i)));
+	}
+	if (path != NULL)
+		rule->path = record_path_parse(path, true);
+	rule->equals = member_text(object, "equals");
+	rule->contains = member_text(object, "contains");
+	rule->message = member_text(object, "message");
+	for (int i = 0; i < lengthof(actions); i++)
+	{
+		if (action != NULL && strcmp(actions[i].name, action) == 0)
+			rule->action = actions[i].action;
+	}
+	if (rule->action == RULE_NONE)
+		elog(ERROR, "unknown action \"%s\" of an error rule", action ? action : "");
+	return rule;
+}
+
+/*
+ * The rules of a task, of error_rule *, in the current context.  rules: NULL for none.
+ */
+List *
+error_rules_read(Jsonb *rules)
+{
+	List *result = NIL;
+
+	if (rules == NULL)
+		return NIL;
+	for (int i = 0; i < JB_ROOT_COUNT(rules); i++)
+	{
+		JsonbValue *rule = getIthJsonbValueFromContainer(&rules->root, i);
+
+		result = lappend(result, read_rule(rule->val.binary.data));
+	}
+	return result;
+}
+
+/* Whether a status is one of a rule's. */
+static bool
+fits_status(const List *statuses, int status)
+{
+	ListCell *cell;
+
+	if (statuses == NIL)
+		return true;
+	foreach (cell, statuses)
+	{
+		const char *wanted = lfirst(cell);
+
+		if (strcmp(wanted + 1, "xx") == 0 ? wanted[0] - '0' == status / 100
+										  : atoi(wanted) == status)
+			return true;
+	}
+	return false;
+}
+
+/* Whether bytes contain a text. */
+static bool
+contains(const char *bytes, size_t length, const char *text)
+{
+	size_t text_length = strlen(text);
+
+	for (size_t i = 0; i + text_length <= length; i++)
+	{
+		if (bytes[i] == text[0] && memcmp(bytes + i, text, text_length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a value says something: an error that is null, false, empty or [] is none.
+ */
+static bool
+says_something(const char *value, size_t length)
+{
+	static const char *const nothing[] = {"null", "false", "\"\"", "[]", "{}", "0"};
+
+	for (int i = 0; i < lengthof(nothing); i++)
+	{
+		if (strlen(nothing[i]) == length && memcmp(nothing[i], value, length) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Whether the body of an answer is one that a rule is for. */
+static bool
+fits_body(const error_rule *rule, const http_response *response)
+{
+	split_result found;
+	const char *value;
+	size_t length;
+
+	if (rule->path == NIL)
+		return rule->contains == NULL ||
+			   contains(response->body, Min(response->body_length, BODY_SEARCH_BYTES),
+						rule->contains);
+	split_records(response->body, response->body_length, rule->path, &found);
+	if (found.problem != NULL || found.count != 1)
+		return false;
+	value = response->body + found.records[0].offset;
+	length = found.records[0].length;
+	if (rule->equals != NULL)
+	{
+		char *text = page_value(response->body, response->body_length, rule->path);
+
+		if (text == NULL || strcmp(text, rule->equals) != 0)
+			return false;
+	}
+	else if (rule->contains == NULL && !says_something(value, length))
+		return false;
+	return rule->contains == NULL || contains(value, length, rule->contains);
+}
+
+/*
+ * The first rule that fits an answer that arrived whole; NULL when none does.  Raises
+ * nothing.
+ */
+const error_rule *
+error_rules_match(const List *rules, const http_response *response)
+{
+	ListCell *cell;
+
+	if (response->error != HTTP_OK)
+		return NULL;
+	foreach (cell, rules)
+	{
+		const error_rule *rule = lfirst(cell);
+
+		if (fits_status(rule->statuses, response->status) && fits_body(rule, response))
+			return rule;
+	}
+	return NULL;
+}

@@ -1,0 +1,133 @@
+/*-------------------------------------------------------------------------
+ *
+ * extraction.h
+ *	  What the files that carry out an extraction share and nobody else needs.
+ *
+ * An extraction has items (one, or a row of for_each each), an item has pages, a page is
+ * fetched, then committed as a slice.  plan.c says what to fetch next, page_fetch.c
+ * fetches it, slice.c commits it, extract.c drives them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ETL_EXTRACTION_H
+#define ETL_EXTRACTION_H
+
+#include "postgres.h"
+#include "lib/ilist.h"
+
+#include "extract/error_rules.h"
+#include "extract/pagination.h"
+#include "extract/raw_writer.h"
+#include "extract/source.h"
+#include "extract/split.h"
+#include "http/pool.h"
+
+/* All about one extraction.  Strings live in "context". */
+typedef struct extraction
+{
+	MemoryContext context;
+	source *from;
+	http_client *client;
+	http_pool *pool;
+	raw_target target;
+	List *records_path;
+	List *rules; /* of error_rule * */
+	pagination pages;
+	bool pages_detected; /* pages.type was "auto", and this load knows better now */
+	bool skip_failed_items;
+	bool has_validators; /* some published load of the task has an ETag or a date */
+
+	/* what is to be fetched */
+	dlist_head items; /* of extract_item: begun and not finished */
+	int item_count;
+	int items_read; /* numbers below are begun or finished */
+	int begun;		/* length of "items" */
+
+	/* what has been committed */
+	int next_slice;
+	int64 bytes;   /* of the load so far */
+	int64 records; /* of this attempt, for progress */
+	bool partition_tried;
+} extraction;
+
+/* One item of for_each, or the one there is without it.  Lives in its own context. */
+typedef struct extract_item
+{
+	dlist_node node; /* in extraction->items */
+	MemoryContext context;
+	int number;
+
+	/* its request, without page */
+	const char *method;
+	char *url;
+	List *headers; /* of http_header * */
+	char *body;	   /* NULL: none */
+	Datum values;  /* the row of for_each as jsonb */
+	bool has_values;
+
+	/* where it goes on: page "next_page" at "at", unless that is at the end */
+	int next_page;
+	cursor at;
+	bool at_asked;		/* that page is under way */
+	int *missing;		/* pages known to exist and not committed, to be asked for */
+	int missing_count;	/* of those left in it */
+	int page_count;		/* pages known to exist; 0: not known */
+	int page_size;		/* records of its first page */
+	dlist_head fetches; /* of page_fetch: under way or not yet committed */
+	uint64 *digests;	/* of the pages of page_count; 0: not seen */
+	uint64 last_digest; /* of the page before next_page; 0: none */
+} extract_item;
+
+/* What came of fetching a page. */
+typedef enum page_outcome
+{
+	PAGE_FAILED,	  /* "exchange" tells why, or "rule", or the two below */
+	PAGE_NOT_WHOLE,	  /* its structure is broken: records.problem */
+	PAGE_NO_RECORDS,  /* it has none where they should be: records.missing */
+	PAGE_RECORDS,	  /* "records", possibly none */
+	PAGE_END,		  /* an answer that a rule or its status makes an empty last page */
+	PAGE_ABSENT,	  /* what was asked for is not there */
+	PAGE_NOT_MODIFIED /* the records held are still right */
+} page_outcome;
+
+/* A page that is under way, or has come.  Lives in the exchange's context. */
+typedef struct page_fetch
+{
+	http_exchange exchange;
+	dlist_node node; /* in item->fetches */
+	extraction *e;
+	extract_item *item;
+	int page;
+	cursor at;
+	bool in_pool;
+	page_outcome outcome;
+	split_result records;
+	const error_rule *rule; /* the one that decided; NULL: none did */
+	int broken;				/* answers so far that were not whole */
+	uint64 digest;			/* of the body; 0: not computed */
+	cursor next;			/* where the item goes on after it */
+	int64 held_load;		/* the slice whose records a 304 re-uses; 0: none */
+	int held_slice;
+	cursor held_next; /* where that one went on */
+} page_fetch;
+
+/* plan.c */
+extern page_fetch *plan_next_page(extraction *e);
+extern void plan_page_came(page_fetch *fetch);
+extern void plan_page_committed(page_fetch *fetch);
+extern void plan_drop_item(extraction *e, extract_item *item);
+
+/* page_fetch.c */
+extern http_pool *page_fetch_pool(extraction *e);
+extern page_fetch *page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at);
+extern void page_fetch_free(page_fetch *fetch);
+extern void page_fetch_raise(const page_fetch *fetch) pg_attribute_noreturn();
+
+/* conditional.c */
+extern void conditional_prepare(page_fetch *fetch);
+extern char *conditional_request_key(const page_fetch *fetch);
+
+/* slice.c */
+extern void slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
+
+#endif /* ETL_EXTRACTION_H */

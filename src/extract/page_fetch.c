@@ -1,0 +1,236 @@
+/*-------------------------------------------------------------------------
+ *
+ * page_fetch.c
+ *	  Fetching one page: its request, what its answer means, what is wrong with it.
+ *
+ * No transaction is open here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "extract/answer.h"
+#include "extract/extraction.h"
+#include "progress.h"
+
+/* How often a page that is not whole is fetched again. */
+#define MAX_BROKEN_PAGES 3
+
+static http_verdict judge(void *arg, http_exchange *exchange, TimestampTz now,
+						  TimestampTz *not_before);
+static void show_wait(void *arg, http_wait_reason reason, TimestampTz until,
+					  const http_exchange *exchange);
+
+/*
+ * The pool that an extraction's pages are fetched by, in its context.
+ */
+http_pool *
+page_fetch_pool(extraction *e)
+{
+	http_pool_hooks hooks = {.arg = e, .judge = judge, .waiting = show_wait};
+
+	return http_pool_create(e->context, e->client, &e->from->retry, e->from->concurrency, &hooks);
+}
+
+/*
+ * A page of an item, ready to be submitted; e->pages says how its request differs from the
+ * item's.  It is in a child of the item's context.
+ */
+page_fetch *
+page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at)
+{
+	MemoryContext context =
+		AllocSetContextCreate(item->context, "etl page", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	page_fetch *fetch = palloc0(sizeof(page_fetch));
+
+	fetch->e = e;
+	fetch->item = item;
+	fetch->page = page;
+	fetch->at = *at;
+	fetch->at.url = at->url ? pstrdup(at->url) : NULL;
+	fetch->at.token = at->token ? pstrdup(at->token) : NULL;
+	fetch->exchange.context = context;
+	fetch->exchange.user = fetch;
+	fetch->exchange.request.method = item->method;
+	fetch->exchange.request.headers = item->headers;
+	fetch->exchange.request.url = pagination_url(&e->pages, at, item->url);
+	fetch->exchange.request.body = item->body;
+	fetch->exchange.request.body_length = item->body ? strlen(item->body) : 0;
+	MemoryContextSwitchTo(old);
+	dlist_push_tail(&item->fetches, &fetch->node);
+	return fetch;
+}
+
+/*
+ * Frees a page that the pool has given back.
+ */
+void
+page_fetch_free(page_fetch *fetch)
+{
+	dlist_delete(&fetch->node);
+	MemoryContextDelete(fetch->exchange.context);
+}
+
+/* http_pool_hooks.waiting: makes waits visible. */
+static void
+show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exchange *exchange)
+{
+	extraction *e = arg;
+	const http_response *response = exchange ? exchange->response : NULL;
+
+	if (reason == HTTP_WAIT_RATE_LIMIT || response == NULL)
+		progress_report("page %d, waiting for rate limit until %s", e->next_slice + 1,
+						timestamptz_to_str(until));
+	else
+		progress_report("page %d, attempt %d at %s (%s%s)", e->next_slice + 1,
+						exchange->outcome.attempts + 1, timestamptz_to_str(until),
+						response->error == HTTP_OK ? "status " : http_error_name(response->error),
+						response->error == HTTP_OK ? psprintf("%d", response->status) : "");
+}
+
+/* Finds the records of an answer that is a success. */
+static http_verdict
+read_page(page_fetch *fetch)
+{
+	const http_response *response = fetch->exchange.response;
+	split_result *records = &fetch->records;
+
+	memset(records, 0, sizeof(*records));
+	if (response->status == 304 && fetch->held_load != 0)
+	{
+		fetch->outcome = PAGE_NOT_MODIFIED;
+		return HTTP_VERDICT_SUCCESS;
+	}
+	if (response->status / 100 != 2)
+		return HTTP_VERDICT_FAIL;
+	if (response->status == 204)
+	{
+		fetch->outcome = PAGE_RECORDS;
+		return HTTP_VERDICT_SUCCESS;
+	}
+	split_records(response->body, response->body_length, fetch->e->records_path, records);
+	if (records->problem != NULL)
+	{
+		fetch->outcome = PAGE_NOT_WHOLE;
+		fetch->exchange.counted = 0; /* such answers have a limit of their own */
+		return ++fetch->broken < MAX_BROKEN_PAGES ? HTTP_VERDICT_RETRY : HTTP_VERDICT_FAIL;
+	}
+	if (records->count == 0 && (records->missing != NULL || records->missing_array))
+	{
+		fetch->outcome = PAGE_NO_RECORDS;
+		return HTTP_VERDICT_FAIL;
+	}
+	fetch->outcome = PAGE_RECORDS;
+	return HTTP_VERDICT_SUCCESS;
+}
+
+/* http_pool_hooks.judge: the rules of the task, then what HTTP says, then the page itself. */
+static http_verdict
+judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_before)
+{
+	extraction *e = arg;
+	page_fetch *fetch = exchange->user;
+	MemoryContext old = MemoryContextSwitchTo(exchange->response->context);
+	http_verdict verdict = http_classify(exchange->response, now, not_before);
+
+	fetch->outcome = PAGE_FAILED;
+	fetch->rule = error_rules_match(e->rules, exchange->response);
+	switch (fetch->rule ? fetch->rule->action : RULE_NONE)
+	{
+		case RULE_NONE:
+			if (verdict == HTTP_VERDICT_SUCCESS)
+				verdict = read_page(fetch);
+			else if (exchange->response->error == HTTP_OK && exchange->response->status == 401)
+				verdict = HTTP_VERDICT_REFRESH_AUTH;
+			break;
+		case RULE_RETRY:
+			verdict = HTTP_VERDICT_RETRY;
+			break;
+		case RULE_FAIL:
+			verdict = HTTP_VERDICT_FAIL;
+			break;
+		case RULE_REFRESH_AUTH:
+			verdict = HTTP_VERDICT_REFRESH_AUTH;
+			break;
+		case RULE_RATE_LIMITED:
+			if (*not_before == 0)
+				(void) http_parse_retry_after(
+					http_response_header(exchange->response, "retry-after"), now, not_before);
+			verdict = HTTP_VERDICT_RATE_LIMITED;
+			break;
+		case RULE_IGNORE:
+		case RULE_STOP_PAGINATION:
+			fetch->outcome = PAGE_END;
+			verdict = HTTP_VERDICT_SUCCESS;
+			break;
+		case RULE_ABSENT:
+			fetch->outcome = PAGE_ABSENT;
+			verdict = HTTP_VERDICT_SUCCESS;
+			break;
+	}
+	MemoryContextSwitchTo(old);
+	return verdict;
+}
+
+/* What a rule of the task takes for an error. */
+static void
+raise_by_rule(const page_fetch *fetch)
+{
+	const http_response *response = fetch->exchange.response;
+	const error_rule *rule = fetch->rule;
+
+	ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+					errmsg("%s %s failed by a rule of the task: %s", fetch->exchange.request.method,
+						   http_url_redact(fetch->exchange.request.url),
+						   rule->message ? rule->message : "the answer is an error"),
+					errdetail("Status %d after %d attempt%s; the answer begins: %s",
+							  response->status, fetch->exchange.outcome.attempts,
+							  fetch->exchange.outcome.attempts == 1 ? "" : "s",
+							  answer_excerpt(fetch->e->from, response)),
+					errhint("See error_rules and on_status of the task.")));
+}
+
+/*
+ * Raises what kept a page from coming: request, status, attempts, what to do.
+ */
+void
+page_fetch_raise(const page_fetch *fetch)
+{
+	const http_request *request = &fetch->exchange.request;
+	const http_response *response = fetch->exchange.response;
+	int attempts = fetch->exchange.outcome.attempts;
+	const char *plural = attempts == 1 ? "" : "s";
+	const char *url = http_url_redact(request->url);
+
+	if (fetch->rule != NULL && fetch->rule->action == RULE_FAIL)
+		raise_by_rule(fetch);
+	if (response != NULL && fetch->outcome == PAGE_NO_RECORDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_JSON_TEXT),
+				 fetch->records.missing != NULL
+					 ? errmsg("the answer to %s %s has no member \"%s\"", request->method, url,
+							  fetch->records.missing)
+					 : errmsg("the answer to %s %s has no array where its records should be",
+							  request->method, url),
+				 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
+						   attempts, plural, answer_excerpt(fetch->e->from, response)),
+				 errhint("An answer without records is not an empty page. Check the records "
+						 "path of the task; $ takes a whole object as one record.")));
+	if (response != NULL && fetch->outcome == PAGE_NOT_WHOLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_JSON_TEXT),
+				 errmsg("the answer to %s %s is not whole JSON: %s", request->method, url,
+						fetch->records.problem),
+				 errdetail("At byte %lu of %lu, with status %d, after %d attempt%s; the answer "
+						   "begins: %s",
+						   (unsigned long) fetch->records.problem_offset,
+						   (unsigned long) response->body_length, response->status, attempts,
+						   plural, answer_excerpt(fetch->e->from, response)),
+				 errhint("Nothing of the page is loaded; run the interval again when the source "
+						 "is well: it goes on at this page.")));
+	answer_raise(fetch->e->from, request, response, &fetch->exchange.outcome);
+}
