@@ -58,6 +58,21 @@ CREATE TABLE etl.target_state (
 );
 COMMENT ON TABLE etl.target_state IS 'the latest data interval each load target has been filled for';
 
+-- How far a source has been read, for tasks with a watermark.
+CREATE TABLE etl.watermark (
+	pipeline   text NOT NULL,
+	task	   text NOT NULL,
+	item	   jsonb NOT NULL,
+	value	   text NOT NULL,
+	seen	   text[] NOT NULL DEFAULT '{}',
+	load_id	   bigint,
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (pipeline, task, item)
+);
+COMMENT ON TABLE etl.watermark IS 'how far the published loads of a task have read its source; read etl.watermarks, change by etl.set_watermark';
+COMMENT ON COLUMN etl.watermark.load_id IS 'the load that got there; NULL: set by hand';
+
+SELECT pg_catalog.pg_extension_config_dump('etl.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.task', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.task_position_seq', '');

@@ -107,6 +107,8 @@ CREATE TABLE etl.load (
 	definition_digest	text NOT NULL DEFAULT '',
 	items				jsonb,
 	pagination			jsonb,
+	routes				jsonb,
+	routed_from			bigint,
 	refetch				boolean NOT NULL DEFAULT false,
 	absent				boolean NOT NULL DEFAULT false,
 	partition_key		bigint NOT NULL DEFAULT 0,
@@ -130,6 +132,8 @@ CREATE TABLE etl.load (
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
 COMMENT ON COLUMN etl.load.pagination IS 'what pagination "auto" has turned out to be';
+COMMENT ON COLUMN etl.load.routes IS 'reads "current": the intervals whose records this fetch takes, as {load_id, start, end}';
+COMMENT ON COLUMN etl.load.routed_from IS 'the load whose fetch brought these records';
 COMMENT ON COLUMN etl.load.skipped IS 'records that were sent but are not this load''s: of another interval, or loaded before; not counted as fetched';
 COMMENT ON COLUMN etl.load.not_modified IS 'pages whose records were taken from an earlier load, because the source answered 304';
 COMMENT ON COLUMN etl.load.absent IS 'what was asked for was not there; asked for again as long as recheck says';
@@ -181,6 +185,21 @@ CREATE TABLE etl.item_error (
 	PRIMARY KEY (load_id, item)
 );
 COMMENT ON TABLE etl.item_error IS 'items of for_each that failed alone; read etl.item_errors';
+
+CREATE TABLE etl.load_watermark (
+	load_id		bigint NOT NULL,
+	item		jsonb NOT NULL,
+	start_value text NOT NULL,
+	start_seen	text[] NOT NULL DEFAULT '{}',
+	ceiling		text,
+	value		text,
+	seen		text[] NOT NULL DEFAULT '{}',
+	PRIMARY KEY (load_id, item)
+);
+COMMENT ON TABLE etl.load_watermark IS 'where a load began and how far it has got, committed with its slices; counts in etl.watermark once the load is published';
+COMMENT ON COLUMN etl.load_watermark.item IS 'the for_each columns that a watermark is kept for; null without any';
+COMMENT ON COLUMN etl.load_watermark.seen IS 'digests of the records at the watermark or within its lag: sent again, they are not loaded again';
+COMMENT ON COLUMN etl.load_watermark.ceiling IS 'of a rerun: where the load that it replaces ended and later ones go on';
 
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
@@ -244,6 +263,7 @@ SELECT pg_catalog.pg_extension_config_dump('etl.cancel_request', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.load_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');

@@ -81,10 +81,12 @@ BEGIN
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
 	ORDER BY l.load_id DESC LIMIT 1;
-	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch) THEN
-		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id;
+	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch OR existing.state = 'loading' AND existing.routed_from IS NOT NULL) THEN
+		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id
+			OR l.routed_from = existing.load_id AND l.state = 'loading';
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
-			CASE WHEN existing.refetch THEN format('load %s is abandoned: it could not be published or resumed, the source is asked again', existing.load_id)
+			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s is abandoned: the fetch that should have filled it, load %s, did not end', existing.load_id, existing.routed_from)
+				 WHEN existing.refetch THEN format('load %s is abandoned: it could not be published or resumed, the source is asked again', existing.load_id)
 				 ELSE format('load %s is abandoned: the definition of the task changed', existing.load_id) END);
 		existing := NULL;
 	END IF;
@@ -93,11 +95,18 @@ BEGIN
 		INSERT INTO etl.load AS l (pipeline, owner, task, target_schema, target_name, data_interval_start, data_interval_end, run_id, fingerprint, definition_digest)
 		VALUES (r.pipeline, r.owner, t.task, declared.target_schema, declared.target_name, r.data_interval_start, r.data_interval_end, r.run_id, request_fingerprint,
 			md5((definition - '{recheck,retain,on_item_error}'::text[])::text))
-		RETURNING l.load_id INTO load_id;
+		RETURNING l.* INTO existing;
+		load_id := existing.load_id;
+		IF definition ->> 'reads' = 'current' THEN
+			PERFORM etl._plan_routes(existing);
+		END IF;
+		existing := NULL;
 	ELSE
 		load_id := existing.load_id;
 		UPDATE etl.load l SET run_id = r.run_id WHERE l.load_id = existing.load_id;
-		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task, format('load %s is resumed', load_id),
+		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
+			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s was fetched together with load %s', load_id, existing.routed_from)
+				 ELSE format('load %s is resumed', load_id) END,
 			jsonb_build_object('load_id', load_id, 'slices', (SELECT count(*) FROM etl.slice s WHERE s.load_id = existing.load_id)));
 	END IF;
 	is_complete := coalesce(existing.state = 'complete', false);
@@ -119,7 +128,7 @@ CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
 	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT key text[],
 	OUT record_schema jsonb, OUT on_invalid text, OUT rules jsonb, OUT skip_failed_items boolean, OUT has_validators boolean,
 	OUT next_slice integer, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint, OUT raw_schema name, OUT raw_table name,
-	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz)
+	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz, OUT routes_records boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -140,11 +149,14 @@ BEGIN
 	record_schema := opened.definition -> 'record_schema';
 	on_invalid := opened.definition ->> 'on_invalid';
 	rules := opened.definition -> 'rules';
+	routes_records := opened.definition ?| '{watermark,record_time}';
 	skip_failed_items := coalesce(opened.definition ->> 'on_item_error' = 'skip', false);
 	SELECT array_agg(k ORDER BY o) INTO key FROM jsonb_array_elements_text(opened.definition -> 'key') WITH ORDINALITY e(k, o);
 	SELECT p.* INTO has_validators, next_slice, item_count, bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end
 	FROM etl._load_position(task_run_id, attempt, load_id) p;
-	has_validators := has_validators AND coalesce((opened.definition #>> '{options,conditional}')::boolean, true);
+	-- what a watermark or a fetch of the present leaves out of a page differs from load to load
+	has_validators := has_validators AND coalesce((opened.definition #>> '{options,conditional}')::boolean, true)
+		AND NOT opened.definition ? 'watermark' AND opened.definition ->> 'reads' IS NULL;
 END
 $$;
 COMMENT ON FUNCTION etl._begin_extract(bigint, integer) IS 'opens or resumes the load of an attempt and tells the worker what to fetch';
@@ -218,11 +230,13 @@ DECLARE
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = l.run_id;
 	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = l.task;
-	common := jsonb_build_object(
+	-- a fetch that serves several runs asks for all of their intervals
+	SELECT jsonb_build_object(
 		'ds', r.run_date,
-		'data_interval_start', to_char(r.data_interval_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-		'data_interval_end', to_char(r.data_interval_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-		'run_id', r.run_id);
+		'data_interval_start', to_char(least(r.data_interval_start, min((x ->> 'start')::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+		'data_interval_end', to_char(greatest(r.data_interval_end, max((x ->> 'end')::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+		'run_id', r.run_id) INTO common
+	FROM jsonb_array_elements(coalesce(l.routes, '[]')) x;
 	FOR item_number IN SELECT generate_series(first_item, CASE WHEN l.items IS NULL THEN 0 ELSE jsonb_array_length(l.items) - 1 END) LOOP
 		next_page := 0;
 		cursor := NULL;
@@ -250,6 +264,11 @@ BEGIN
 		END IF;
 		item := l.items -> item_number;
 		filled := coalesce(item, '{}') || common;
+		IF definition ? 'watermark' THEN
+			filled := filled || jsonb_build_object('watermark', etl._watermark_less_lag(
+				(etl._begin_watermark(l, definition -> 'watermark', definition ->> 'on_rerun', etl._watermark_item(definition -> 'watermark', item))).start_value,
+				definition #>> '{watermark,type}', definition #>> '{watermark,lag}'));
+		END IF;
 		path := etl._expand(definition ->> 'path', filled, r.timezone, true);
 		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
 		INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
@@ -267,7 +286,7 @@ COMMENT ON FUNCTION etl._next_items(bigint, integer, bigint, integer, integer) I
 
 CREATE FUNCTION etl._commit_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, item integer,
 	page integer, page_count integer, page_size integer, request text, status integer, attempts integer, next_cursor jsonb,
-	body_digest bigint, bytes bigint, fetched bigint, loaded bigint, quarantined bigint, etag text, last_modified text, request_key text, absent boolean) RETURNS void
+	body_digest bigint, bytes bigint, fetched bigint, loaded bigint, quarantined bigint, etag text, last_modified text, request_key text, absent boolean, skipped bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -275,12 +294,12 @@ DECLARE
 BEGIN
 	PERFORM etl._fence_load(task_run_id, attempt, load_id);
 	INSERT INTO etl.slice (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-		fetched, loaded, quarantined, etag, last_modified, request_key)
+		fetched, loaded, quarantined, skipped, etag, last_modified, request_key)
 	VALUES (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-		fetched, loaded, quarantined, etag, last_modified, request_key);
+		fetched, loaded, quarantined, skipped, etag, last_modified, request_key);
 	UPDATE etl.load l SET requests = l.requests + 1, bytes = l.bytes + _commit_slice.bytes,
 		fetched = l.fetched + _commit_slice.fetched, loaded = l.loaded + _commit_slice.loaded,
-		quarantined = l.quarantined + _commit_slice.quarantined,
+		quarantined = l.quarantined + _commit_slice.quarantined, skipped = l.skipped + _commit_slice.skipped,
 		not_modified = l.not_modified + (_commit_slice.status = 304)::integer, absent = l.absent OR _commit_slice.absent
 	WHERE l.load_id = _commit_slice.load_id AND l.state = 'loading';
 	IF NOT FOUND THEN
@@ -297,7 +316,7 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 COMMENT ON FUNCTION etl._commit_slice(bigint, integer, bigint, integer, integer, integer, integer, integer, text, integer, integer, jsonb, bigint,
-	bigint, bigint, bigint, bigint, text, text, text, boolean) IS
+	bigint, bigint, bigint, bigint, text, text, text, boolean, bigint) IS
 	'records a slice with its cursor and counts, in the transaction that wrote its rows';
 
 CREATE FUNCTION etl._skip_item(task_run_id bigint, attempt integer, load_id bigint, item integer, code text, message text, detail text) RETURNS void
@@ -327,6 +346,9 @@ BEGIN
 	FROM etl.slice s JOIN etl.load x USING (load_id)
 	WHERE s.request_key = _held_slice.request_key AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner
 	  AND x.state = 'published' AND x.definition_digest = l.definition_digest
+	  -- a record_time leaves out what is of other intervals
+	  AND (x.data_interval_start = l.data_interval_start AND x.data_interval_end = l.data_interval_end
+		   OR NOT EXISTS (SELECT FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task AND t.definition ? 'record_time'))
 	ORDER BY s.load_id DESC LIMIT 1;
 END
 $$;
@@ -409,6 +431,7 @@ DECLARE
 BEGIN
 	UPDATE etl.load x SET state = 'complete', completed_at = coalesce(x.completed_at, clock_timestamp())
 	WHERE x.load_id = _finish_extract.load_id AND x.state IN ('loading', 'complete') RETURNING * INTO STRICT l;
+	UPDATE etl.load x SET state = 'complete', completed_at = clock_timestamp() WHERE x.routed_from = l.load_id AND x.state = 'loading';
 	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), requests = l.requests, bytes = l.bytes,
 		fetched = l.fetched, loaded = l.loaded, quarantined = l.quarantined,
 		error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL

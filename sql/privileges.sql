@@ -2,7 +2,7 @@
 -- worker or a declaration needs check the caller themselves; the rest is not callable.
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
-GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.item_errors, etl.quarantine,
+GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
 	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
 
 REVOKE ALL ON FUNCTION
@@ -12,6 +12,8 @@ REVOKE ALL ON FUNCTION
 	etl._end_run(etl.run, text, text, text, text, text, text),
 	etl._end_failed_attempt(etl.task_run, text, text, text, text),
 	etl._record_evidence(etl.task_run, jsonb, text),
+	etl._plan_routes(etl.load), etl._begin_watermark(etl.load, jsonb, text, jsonb), etl._publish_watermarks(etl.load),
+	etl._route_by_watermark(etl.load, jsonb, text, jsonb, jsonb[]), etl._route_by_time(etl.load, text, jsonb[]),
 	etl._ready_tasks(), etl._claim_instance(), etl._wake(integer)
 FROM PUBLIC;
 
@@ -29,5 +31,6 @@ REVOKE ALL ON FUNCTION
 	etl._cancel_as_owner(bigint, text),
 	etl._pause_as_owner(text),
 	etl._resume_as_owner(text),
-	etl._set_template_as_owner(text, text, jsonb)
+	etl._set_template_as_owner(text, text, jsonb),
+	etl._set_watermark_as_owner(text, text, text, jsonb)
 FROM PUBLIC;

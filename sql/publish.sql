@@ -35,6 +35,7 @@ BEGIN
 		  AND x.data_interval_start >= l.data_interval_start AND x.data_interval_end <= l.data_interval_end;
 	END IF;
 	UPDATE etl.load x SET state = 'published', published_at = clock_timestamp() WHERE x.load_id = l.load_id;
+	PERFORM etl._publish_watermarks(l);
 END
 $$;
 COMMENT ON FUNCTION etl._publish_load(bigint, integer, bigint) IS 'makes a complete load visible; with on_rerun replace it supersedes the interval''s earlier one';

@@ -76,6 +76,15 @@ CREATE VIEW etl.slices WITH (security_barrier) AS
 	FROM etl.slice s JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.slices IS 'the committed pages of every load, with request and cursor';
 
+CREATE VIEW etl.watermarks WITH (security_barrier) AS
+	SELECT w.pipeline, w.task, nullif(w.item, 'null') AS item, w.value, t.definition #>> '{watermark,type}' AS type, t.definition #>> '{watermark,lag}' AS lag,
+		   w.load_id, l.data_interval_start, w.updated_at
+	FROM etl.watermark w JOIN etl.pipeline p USING (pipeline)
+	LEFT JOIN etl.task t ON t.pipeline = w.pipeline AND t.task = w.task
+	LEFT JOIN etl.load l ON l.load_id = w.load_id
+	WHERE etl._may_see(p.owner);
+COMMENT ON VIEW etl.watermarks IS 'how far each source has been read, by published loads; the next load begins there';
+
 CREATE VIEW etl.item_errors WITH (security_barrier) AS
 	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, l.items -> e.item AS item_values, e.error_code, e.error_message, e.error_detail, e.failed_at
 	FROM etl.item_error e JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);

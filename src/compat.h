@@ -44,6 +44,15 @@
 #define etl_b64_encode(source, length, target, size) pg_b64_encode(source, length, target, size)
 #endif
 
+/* DecodeDateTime tells more about errors since 16. */
+#if PG_VERSION_NUM >= 160000
+#define etl_decode_datetime(fields, types, count, type, tm, fraction, timezone)                    \
+	DecodeDateTime(fields, types, count, type, tm, fraction, timezone, &(DateTimeErrorExtra){0})
+#else
+#define etl_decode_datetime(fields, types, count, type, tm, fraction, timezone)                    \
+	DecodeDateTime(fields, types, count, type, tm, fraction, timezone)
+#endif
+
 /* LockHeldByMe takes a third argument since 17. */
 #if PG_VERSION_NUM >= 170000
 #define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)

@@ -124,7 +124,7 @@ begin(extraction *e)
 	sql_begin();
 	sql_call("SELECT load_id, is_complete, server, records, key, record_schema, on_invalid, rules, "
 			 "skip_failed_items, has_validators, next_slice, item_count, bytes, partition_key, "
-			 "raw_schema, raw_table, data_interval_start, data_interval_end "
+			 "raw_schema, raw_table, data_interval_start, data_interval_end, routes_records "
 			 "FROM etl._begin_extract($1, $2)",
 			 2, types, values, NULL);
 	e->target.load_id = sql_bigint(0, 1, 0);
@@ -155,6 +155,7 @@ begin(extraction *e)
 	e->target.table = sql_text(0, 16);
 	e->target.interval_start = DatumGetTimestampTz(sql_datum(0, 17));
 	e->target.interval_end = DatumGetTimestampTz(sql_datum(0, 18));
+	e->target.routes = DatumGetBool(sql_datum(0, 19));
 	read_pagination(e);
 	e->from = source_open(server);
 	sql_commit();

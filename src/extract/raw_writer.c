@@ -26,6 +26,7 @@
 #include "call_sql.h"
 #include "extract/raw_writer.h"
 #include "extract/record_path.h"
+#include "extract/record_routing.h"
 #include "schema/schema.h"
 
 /* What becomes of one record. */
@@ -34,7 +35,8 @@ typedef struct record_outcome
 	Datum payload;	   /* jsonb, when it is accepted */
 	char *reason_code; /* NULL: accepted */
 	char *reason;
-	char *warning; /* what is wrong with a record that is accepted all the same */
+	char *warning;	/* what is wrong with a record that is accepted all the same */
+	bool elsewhere; /* accepted, but not a row of this load */
 } record_outcome;
 
 /*
@@ -288,7 +290,7 @@ insert_accepted(const raw_target *target, int slice, const record_outcome *outco
 
 	for (int i = 0; i < count; i++)
 	{
-		if (outcomes[i].reason != NULL)
+		if (outcomes[i].reason != NULL || outcomes[i].elsewhere)
 			continue;
 		numbers[accepted] = Int32GetDatum(i);
 		payloads[accepted++] = outcomes[i].payload;
@@ -363,6 +365,88 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 	return refused;
 }
 
+/* Inserts the records that a route leads to another load, and counts them there. */
+static void
+insert_routed(const raw_target *target, int slice, const record_outcome *outcomes,
+			  const record_route *routes, int count, int64 load_id, Datum item, bool item_is_null,
+			  TimestampTz fetched_at)
+{
+	raw_target other = *target;
+	record_outcome *chosen = palloc(sizeof(record_outcome) * count);
+	Oid types[] = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(target->task_run_id), Int32GetDatum(target->attempt),
+					  Int64GetDatum(target->load_id), Int64GetDatum(load_id), 0};
+	int64 records = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		chosen[i] = outcomes[i];
+		chosen[i].elsewhere = !outcomes[i].elsewhere || routes[i].action != ROUTE_LOAD ||
+							  routes[i].load_id != load_id;
+		records += chosen[i].reason == NULL && !chosen[i].elsewhere;
+	}
+	values[4] = Int64GetDatum(records);
+	sql_call("SELECT data_interval_start, data_interval_end FROM etl._count_routed($1, $2, $3, $4, "
+			 "$5)",
+			 5, types, values, NULL);
+	other.load_id = load_id;
+	other.partition_key = 0;
+	other.interval_start = DatumGetTimestampTz(sql_datum(0, 1));
+	other.interval_end = DatumGetTimestampTz(sql_datum(0, 2));
+	insert_accepted(&other, slice, chosen, count, item, item_is_null, fetched_at);
+}
+
+/*
+ * Sees which load each accepted record belongs to, inserts those of other loads, and notes
+ * what is left out.  Returns how many are not this load's.
+ */
+static int64
+route_accepted(const raw_target *target, int slice, record_outcome *outcomes, int count, Datum item,
+			   bool item_is_null, TimestampTz fetched_at)
+{
+	Datum *payloads = palloc(sizeof(Datum) * Max(count, 1));
+	int *numbers = palloc(sizeof(int) * Max(count, 1));
+	record_route *routes = palloc0(sizeof(record_route) * Max(count, 1));
+	record_route *found;
+	int accepted = 0;
+	int64 skipped = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (outcomes[i].reason != NULL)
+			continue;
+		payloads[accepted] = outcomes[i].payload;
+		numbers[accepted++] = i;
+	}
+	found = record_routes(target->task_run_id, target->attempt, target->load_id, target->item,
+						  payloads, accepted);
+	for (int i = 0; i < accepted; i++)
+	{
+		record_outcome *outcome = &outcomes[numbers[i]];
+
+		routes[numbers[i]] = found[i];
+		if (found[i].action == ROUTE_QUARANTINE)
+		{
+			outcome->reason_code = pstrdup(unpack_sql_state(ERRCODE_NOT_NULL_VIOLATION));
+			outcome->reason = found[i].reason;
+		}
+		outcome->elsewhere = found[i].action == ROUTE_SKIP ||
+							 (found[i].action == ROUTE_LOAD && found[i].load_id != 0);
+		skipped += outcome->elsewhere;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		bool first = outcomes[i].elsewhere && routes[i].action == ROUTE_LOAD;
+
+		for (int before = 0; first && before < i; before++)
+			first = !outcomes[before].elsewhere || routes[before].load_id != routes[i].load_id;
+		if (first)
+			insert_routed(target, slice, outcomes, routes, count, routes[i].load_id, item,
+						  item_is_null, fetched_at);
+	}
+	return skipped;
+}
+
 /*
  * Writes the records of a page within the current transaction.  item: the row of for_each
  * as jsonb; request: for quarantine, without secrets.  Returns the counts; raises what
@@ -377,6 +461,10 @@ raw_write(const raw_target *target, int slice, const char *body, const split_res
 
 	validate_records(target, outcomes, records->count, request);
 	warn_invalid(target, slice, outcomes, records->count);
+	if (target->routes)
+		counts.skipped =
+			route_accepted(target, slice, outcomes, records->count, item, item_is_null, fetched_at);
+	counts.fetched -= counts.skipped;
 	insert_accepted(target, slice, outcomes, records->count, item, item_is_null, fetched_at);
 	counts.quarantined = quarantine_refused(target, slice, body, records, outcomes, request);
 	counts.loaded = counts.fetched - counts.quarantined;

@@ -37,6 +37,8 @@ typedef struct raw_target
 	List *keys;			  /* of List of path_step *: what each record must have */
 	Jsonb *record_schema; /* NULL: none */
 	invalid_record_policy on_invalid;
+	bool routes; /* records may belong to other loads, or to none: see record_routing.c */
+	int item;	 /* the number of the item whose records are written */
 } raw_target;
 
 typedef struct raw_counts
@@ -44,6 +46,7 @@ typedef struct raw_counts
 	int64 fetched;
 	int64 loaded;
 	int64 quarantined;
+	int64 skipped; /* not among the fetched */
 } raw_counts;
 
 extern raw_counts raw_write(const raw_target *target, int slice, const char *body,

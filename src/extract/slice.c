@@ -77,11 +77,11 @@ write_slice(extraction *e, const page_fetch *fetch)
 	const http_response *response = fetch->exchange.response;
 	const http_request *request = &fetch->exchange.request;
 	const extract_item *item = fetch->item;
-	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID, INT4OID,	 INT4OID, INT4OID,
-				   INT4OID, TEXTOID, INT4OID, INT4OID, JSONBOID, INT8OID, INT8OID,
-				   INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID,	 TEXTOID, BOOLOID};
-	Datum values[21];
-	char nulls[22] = "                     ";
+	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID,	INT4OID, INT4OID, INT4OID, INT4OID,
+				   TEXTOID, INT4OID, INT4OID, JSONBOID, INT8OID, INT8OID, INT8OID, INT8OID,
+				   INT8OID, TEXTOID, TEXTOID, TEXTOID,	BOOLOID, INT8OID};
+	Datum values[22];
+	char nulls[23] = "                      ";
 	bool at_end;
 	char *shown = psprintf("%s %s", request->method, http_url_redact(request->url));
 	raw_counts counts;
@@ -89,8 +89,11 @@ write_slice(extraction *e, const page_fetch *fetch)
 	if (fetch->outcome == PAGE_NOT_MODIFIED)
 		counts = reuse_slice(e, fetch);
 	else
+	{
+		e->target.item = item->number;
 		counts = raw_write(&e->target, e->next_slice, response->body, &fetch->records, item->values,
 						   !item->has_values, GetCurrentTimestamp(), shown);
+	}
 	values[0] = Int64GetDatum(e->target.task_run_id);
 	values[1] = Int32GetDatum(e->target.attempt);
 	values[2] = Int64GetDatum(e->target.load_id);
@@ -115,10 +118,11 @@ write_slice(extraction *e, const page_fetch *fetch)
 	values[19] = CStringGetTextDatum(conditional_request_key(fetch));
 	nulls[19] = nulls[17] == 'n' && nulls[18] == 'n' ? 'n' : ' ';
 	values[20] = BoolGetDatum(fetch->outcome == PAGE_ABSENT);
+	values[21] = Int64GetDatum(counts.skipped);
 	sql_call(
 		"SELECT etl._commit_slice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-		"$15, $16, $17, $18, $19, $20, $21)",
-		21, types, values, nulls);
+		"$15, $16, $17, $18, $19, $20, $21, $22)",
+		22, types, values, nulls);
 	return counts;
 }
 

@@ -1,0 +1,160 @@
+-- Which load each record of a page belongs to, when that is not simply the one it was
+-- fetched for: by its time, or by the watermark.  Asked for a page at a time, within the
+-- transaction that writes its rows.
+
+CREATE FUNCTION etl._record_time(value jsonb) RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_record_time';
+COMMENT ON FUNCTION etl._record_time(jsonb) IS 'a string as timestamptz reads it, a number as seconds or milliseconds since 1970; NULL for anything else';
+
+CREATE TYPE etl._route AS (record_number integer, action text, load_id bigint, reason text);
+COMMENT ON TYPE etl._route IS 'what becomes of a record that does not simply belong to its load: skip, quarantine or another load';
+
+-- Records at the watermark, or within its lag, that were loaded before are told by a digest;
+-- so many are remembered.
+CREATE FUNCTION etl._remembered_digests() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT 10000 $$;
+COMMENT ON FUNCTION etl._remembered_digests() IS 'how many records at a watermark are remembered, to tell those that are sent again';
+
+CREATE FUNCTION etl._route_by_watermark(l etl.load, watermark jsonb, on_rerun text, item jsonb, payloads jsonb[]) RETURNS SETOF etl._route
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	w etl.load_watermark := etl._begin_watermark(l, watermark, on_rerun, etl._watermark_item(watermark, item));
+	type CONSTANT text := watermark ->> 'type';
+	path CONSTANT text[] := etl.json_path_keys(watermark ->> 'cursor');
+	lag CONSTANT text := watermark ->> 'lag';
+	floor CONSTANT text := etl._watermark_less_lag(w.start_value, type, lag);
+	r record;
+	highest text := w.value;
+	floor_of_highest text;
+	digests text[];
+	digest_values text[];
+BEGIN
+	FOR r IN SELECT (p.n - 1)::integer AS n, etl._watermark_value(p.payload #> path, type) AS value, md5(p.payload::text) AS digest
+			 FROM unnest(payloads) WITH ORDINALITY p(payload, n) LOOP
+		IF r.value IS NULL THEN
+			IF watermark ->> 'on_missing' = 'fail' THEN
+				RAISE EXCEPTION 'record % has no value of type % at %', r.n + 1, type, watermark ->> 'cursor'
+					USING ERRCODE = 'not_null_violation', DETAIL = format('The record begins: %s', left(payloads[r.n + 1]::text, 200)),
+						  HINT = 'The watermark of the task reads it there; "on_missing" says what becomes of such records: fail, load or skip.';
+			ELSIF watermark ->> 'on_missing' = 'skip' THEN
+				RETURN NEXT (r.n, 'skip', NULL, 'no cursor')::etl._route;
+			END IF;
+		ELSIF etl._watermark_compare(r.value, floor, type) < 0 THEN
+			RETURN NEXT (r.n, 'skip', NULL, 'below the watermark')::etl._route;
+		ELSIF etl._watermark_compare(r.value, w.ceiling, type) > 0 THEN
+			RETURN NEXT (r.n, 'skip', NULL, 'in a later load')::etl._route;
+		ELSIF etl._watermark_compare(r.value, w.start_value, type) <= 0 AND r.digest = ANY (w.start_seen) THEN
+			RETURN NEXT (r.n, 'skip', NULL, 'loaded before')::etl._route;
+		ELSE
+			IF highest IS NULL OR etl._watermark_compare(r.value, highest, type) > 0 THEN
+				highest := r.value;
+			END IF;
+			digests := digests || r.digest;
+			digest_values := digest_values || r.value;
+		END IF;
+	END LOOP;
+	IF highest IS NOT NULL THEN
+		floor_of_highest := etl._watermark_less_lag(highest, type, lag);
+		-- what is below the new floor will not be sent again
+		SELECT array_agg(d.digest) INTO w.seen
+		FROM (SELECT DISTINCT x.digest FROM (
+				SELECT s.digest, NULL::text AS value FROM unnest(w.seen) s(digest)
+				WHERE highest IS NOT DISTINCT FROM coalesce(w.value, w.start_value) OR lag IS NOT NULL
+				UNION ALL SELECT d.digest, d.value FROM unnest(digests, digest_values) d(digest, value)) x
+			  WHERE x.value IS NULL OR etl._watermark_compare(x.value, floor_of_highest, type) >= 0
+			  LIMIT etl._remembered_digests()) d;
+		UPDATE etl.load_watermark x SET value = highest, seen = coalesce(w.seen, '{}')
+		WHERE x.load_id = w.load_id AND x.item = w.item;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._route_by_watermark(etl.load, jsonb, text, jsonb, jsonb[]) IS
+	'leaves out records that were loaded before, and moves the load''s watermark on';
+
+CREATE FUNCTION etl._route_by_time(l etl.load, record_time text, payloads jsonb[]) RETURNS SETOF etl._route
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT ((p.n - 1)::integer,
+			CASE WHEN t.at IS NULL THEN 'quarantine' WHEN o.load_id IS NULL THEN 'skip' ELSE 'load' END,
+			o.load_id,
+			CASE WHEN t.at IS NULL THEN format('the record has no time at %s', record_time)
+				 WHEN o.load_id IS NULL THEN 'of another interval' END)::etl._route
+	FROM unnest(payloads) WITH ORDINALITY p(payload, n)
+	CROSS JOIN LATERAL (SELECT etl._record_time(p.payload #> etl.json_path_keys(record_time)) AS at) t
+	LEFT JOIN LATERAL (
+		SELECT l.load_id WHERE t.at >= l.data_interval_start AND t.at < l.data_interval_end
+		UNION ALL
+		SELECT (x ->> 'load_id')::bigint FROM jsonb_array_elements(l.routes) x
+		WHERE t.at >= (x ->> 'start')::timestamptz AND t.at < (x ->> 'end')::timestamptz
+		LIMIT 1) o ON true
+	WHERE o.load_id IS DISTINCT FROM l.load_id
+$$;
+COMMENT ON FUNCTION etl._route_by_time(etl.load, text, jsonb[]) IS 'the load of each record by its time, where it is not the one it was fetched for';
+
+CREATE FUNCTION etl._route_records(task_run_id bigint, attempt integer, load_id bigint, item_number integer, payloads jsonb[])
+RETURNS SETOF etl._route
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+	d jsonb;
+BEGIN
+	SELECT t.definition INTO STRICT d FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task;
+	IF d ? 'watermark' THEN
+		RETURN QUERY SELECT * FROM etl._route_by_watermark(l, d -> 'watermark', d ->> 'on_rerun', l.items -> item_number, payloads);
+	END IF;
+	IF d ? 'record_time' THEN
+		RETURN QUERY SELECT * FROM etl._route_by_time(l, d ->> 'record_time', payloads);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._route_records(bigint, integer, bigint, integer, jsonb[]) IS 'the records of a page that are not simply rows of the load they were fetched for';
+
+-- reads "current": one fetch serves every run of the pipeline that waits for its turn.
+-- Which ones is decided when the load begins.
+CREATE FUNCTION etl._plan_routes(l etl.load) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r etl.run;
+	routed bigint;
+	planned jsonb := '[]';
+BEGIN
+	FOR r IN SELECT * FROM etl.run x WHERE x.pipeline = l.pipeline AND x.owner = l.owner AND x.state = 'queued'
+		AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = x.run_id)
+		ORDER BY x.data_interval_start
+	LOOP
+		-- an earlier fetch that nobody published is as good as none
+		UPDATE etl.load x SET state = 'abandoned'
+		WHERE x.pipeline = l.pipeline AND x.task = l.task AND x.state IN ('loading', 'complete')
+		  AND x.data_interval_start = r.data_interval_start AND x.data_interval_end = r.data_interval_end;
+		INSERT INTO etl.load AS x (pipeline, owner, task, target_schema, target_name, data_interval_start, data_interval_end, run_id,
+			fingerprint, definition_digest, routed_from)
+		VALUES (l.pipeline, l.owner, l.task, l.target_schema, l.target_name, r.data_interval_start, r.data_interval_end, r.run_id,
+			l.fingerprint, l.definition_digest, l.load_id)
+		RETURNING x.load_id INTO routed;
+		planned := planned || jsonb_build_object('load_id', routed, 'start', r.data_interval_start, 'end', r.data_interval_end);
+	END LOOP;
+	UPDATE etl.load x SET routes = planned WHERE x.load_id = l.load_id;
+END
+$$;
+COMMENT ON FUNCTION etl._plan_routes(etl.load) IS 'opens loads for the intervals whose records a fetch of the present will take along';
+
+CREATE FUNCTION etl._count_routed(task_run_id bigint, attempt integer, load_id bigint, routed_load bigint, records bigint,
+	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	UPDATE etl.load x SET fetched = x.fetched + records, loaded = x.loaded + records
+	WHERE x.load_id = routed_load AND x.routed_from = l.load_id AND x.state = 'loading'
+	RETURNING x.data_interval_start, x.data_interval_end INTO data_interval_start, data_interval_end;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'load % is not routed from load %', routed_load, load_id
+			USING ERRCODE = 'lock_not_available', HINT = 'Its interval was run by itself meanwhile; the next attempt leaves it alone.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._count_routed(bigint, integer, bigint, bigint, bigint) IS 'counts records that a fetch brought for another interval''s load, and tells that interval';
