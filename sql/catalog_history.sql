@@ -13,7 +13,7 @@ CREATE TABLE etl.run (
 	run_date			date NOT NULL,
 	timezone			text NOT NULL,
 	interval_is_open	boolean NOT NULL DEFAULT false,
-	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry')),
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess')),
 	state				text NOT NULL DEFAULT 'queued',
 	request_id			bigint,
 	caller_pid			integer,
@@ -112,6 +112,7 @@ CREATE TABLE etl.load (
 	refetch				boolean NOT NULL DEFAULT false,
 	absent				boolean NOT NULL DEFAULT false,
 	partition_key		bigint NOT NULL DEFAULT 0,
+	shared_partition_key bigint NOT NULL DEFAULT 0,
 	partition_name		name,
 	requests			bigint NOT NULL DEFAULT 0,
 	bytes				bigint NOT NULL DEFAULT 0,
@@ -132,6 +133,8 @@ CREATE TABLE etl.load (
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
 COMMENT ON COLUMN etl.load.pagination IS 'what pagination "auto" has turned out to be';
+COMMENT ON COLUMN etl.load.partition_key IS 'of the load''s own partition once it has one, before that of the shared one';
+COMMENT ON COLUMN etl.load.shared_partition_key IS '0: the partition shared by all loads; below: the one of a time, for tasks with retain';
 COMMENT ON COLUMN etl.load.routes IS 'reads "current": the intervals whose records this fetch takes, as {load_id, start, end}';
 COMMENT ON COLUMN etl.load.routed_from IS 'the load whose fetch brought these records';
 COMMENT ON COLUMN etl.load.skipped IS 'records that were sent but are not this load''s: of another interval, or loaded before; not counted as fetched';
@@ -141,7 +144,7 @@ COMMENT ON COLUMN etl.load.refetch IS 'its publication failed, or it could not b
 CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
 CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';
 CREATE INDEX load_reclaimable ON etl.load (target_schema, target_name)
-	WHERE state IN ('superseded', 'abandoned') AND reclaimed_at IS NULL;
+	WHERE state IN ('superseded', 'abandoned', 'expired') AND reclaimed_at IS NULL;
 
 CREATE TABLE etl.slice (
 	load_id		 bigint NOT NULL,

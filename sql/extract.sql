@@ -144,6 +144,9 @@ BEGIN
 		EXECUTE format('SELECT jsonb_agg(to_jsonb(x) ORDER BY to_jsonb(x)) FROM %I.%I x', n.schema_name, n.relation_name) INTO items;
 		PERFORM etl._set_load_items(task_run_id, attempt, load_id, items);
 	END IF;
+	IF opened.is_new AND opened.definition ? 'retain' THEN
+		PERFORM etl._give_shared_partition(task_run_id, attempt, load_id, (opened.definition ->> 'retain')::interval);
+	END IF;
 	server := opened.definition ->> 'server';
 	records := opened.definition ->> 'records';
 	record_schema := opened.definition -> 'record_schema';
@@ -384,10 +387,10 @@ DECLARE
 BEGIN
 	quarantined := etl._reuse_quarantined(task_run_id, attempt, load_id, slice, held_load, held_slice);
 	EXECUTE format('INSERT INTO %1$I.%2$I (load_id, partition_key, data_interval_start, data_interval_end, slice, record_number, item, payload, fetched_at)
-		SELECT $1, $2, $3, $4, $5, record_number, item, payload, fetched_at FROM %1$I.%2$I WHERE load_id = $6 AND partition_key IN (0, $6, $8) AND slice = $7',
+		SELECT $1, $2, $3, $4, $5, record_number, item, payload, fetched_at FROM %1$I.%2$I WHERE load_id = $6 AND partition_key = ANY ($8) AND slice = $7',
 		l.target_schema, l.target_name)
 	USING l.load_id, l.partition_key, l.data_interval_start, l.data_interval_end, slice, held_load, held_slice,
-		  (SELECT p.partition_key FROM etl.published_loads p WHERE p.load_id = held_load);
+		  (SELECT ARRAY[p.shared_partition_key, p.partition_key] FROM etl.published_loads p WHERE p.load_id = held_load);
 	GET DIAGNOSTICS loaded = ROW_COUNT;
 END
 $$;

@@ -6,8 +6,8 @@ GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_atte
 	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
 
 REVOKE ALL ON FUNCTION
-	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz),
-	etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean), etl._repair(), etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
+	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz, text),
+	etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean, text), etl._intervals_to_reprocess(etl.pipeline, timestamptz, timestamptz), etl._repair(), etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
 	etl._notice_lost_attempts(), etl._pass_cancellations_on(), etl._start_runs(), etl._finish_runs(),
 	etl._end_run(etl.run, text, text, text, text, text, text),
 	etl._end_failed_attempt(etl.task_run, text, text, text, text),

@@ -41,14 +41,14 @@ $$;
 COMMENT ON FUNCTION etl._publish_load(bigint, integer, bigint) IS 'makes a complete load visible; with on_rerun replace it supersedes the interval''s earlier one';
 
 CREATE FUNCTION etl._publish_loads(task_run_id bigint, attempt integer)
-RETURNS TABLE (task text, load_id bigint, raw_schema name, raw_table name, fetched bigint, loaded bigint, quarantined bigint, quarantine_rows bigint)
+RETURNS TABLE (task text, load_id bigint, shared_partition_key bigint, raw_schema name, raw_table name, fetched bigint, loaded bigint, quarantined bigint, quarantine_rows bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 BEGIN
 	RETURN QUERY
-	SELECT l.task, l.load_id, l.target_schema, l.target_name, l.fetched, l.loaded, l.quarantined,
+	SELECT l.task, l.load_id, l.shared_partition_key, l.target_schema, l.target_name, l.fetched, l.loaded, l.quarantined,
 		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id)
 	FROM etl.load l WHERE l.run_id = t.run_id AND l.state = 'complete' ORDER BY l.load_id;
 END
@@ -62,7 +62,7 @@ AS $$
 DECLARE
 	raw_rows bigint;
 BEGIN
-	EXECUTE format('SELECT count(*) FROM %I.%I WHERE load_id = $1 AND partition_key IN (0, $1)', l.raw_schema, l.raw_table) INTO raw_rows USING l.load_id;
+	EXECUTE format('SELECT count(*) FROM %I.%I WHERE load_id = $1 AND partition_key IN ($2, $1)', l.raw_schema, l.raw_table) INTO raw_rows USING l.load_id, l.shared_partition_key;
 	IF raw_rows <> l.loaded OR l.quarantine_rows <> l.quarantined OR l.fetched <> l.loaded + l.quarantined THEN
 		RAISE EXCEPTION 'load % of % does not add up', l.load_id, l.task
 			USING ERRCODE = 'data_exception',
@@ -219,6 +219,9 @@ AS $$
 DECLARE
 	n record;
 BEGIN
+	IF etl._expire_loads(task_run_id) > 0 THEN
+		RETURN true;		-- committed first: what is hidden is reclaimed in the next step
+	END IF;
 	FOR n IN SELECT * FROM etl._raw_tables_of(task_run_id) LOOP
 		PERFORM etl._report(format('reclaiming superseded loads of %I.%I', n.raw_schema, n.raw_table));
 		IF etl._reclaim(n.raw_schema, n.raw_table) THEN

@@ -3,7 +3,7 @@
 -- docs/decisions/0002-raw-partitions.md has the reasons.
 
 CREATE VIEW etl.published_loads WITH (security_barrier) AS
-	SELECT load_id, data_interval_start, data_interval_end, published_at, partition_key
+	SELECT load_id, data_interval_start, data_interval_end, published_at, shared_partition_key, partition_key
 	FROM etl.load WHERE state = 'published';
 COMMENT ON VIEW etl.published_loads IS 'the ledger that vr_ views of raw tables join: the loads readers may see';
 
@@ -56,7 +56,7 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE %I.%I IS %L', schema_name, relation_name,
 			'raw records of every load, unpublished and superseded ones too; read the vr_ or vl_ view');
 		EXECUTE format('COMMENT ON COLUMN %I.%I.partition_key IS %L', schema_name, relation_name,
-			'0: shared by small loads; else the large load that has a partition of its own');
+			'0: shared by small loads, below: by those of a time; else the large load that has a partition of its own');
 		EXECUTE format('COMMENT ON COLUMN %I.%I.item IS %L', schema_name, relation_name,
 			'the row of for_each this record was asked for');
 	ELSIF NOT EXISTS (SELECT FROM pg_class WHERE oid = etl._relation(schema_name, relation_name) AND relkind = 'p' AND NOT relispartition) OR NOT EXISTS (
@@ -81,7 +81,7 @@ DECLARE
 	columns CONSTANT text := 'r.load_id, l.data_interval_start, l.data_interval_end, r.slice, r.record_number, r.item, r.payload, r.fetched_at';
 	key_list text;
 BEGIN
-	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT %3$s FROM %1$I.%4$I r JOIN etl.published_loads l ON l.load_id = r.load_id AND r.partition_key = ANY (ARRAY[0, l.partition_key])',
+	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT %3$s FROM %1$I.%4$I r JOIN etl.published_loads l ON l.load_id = r.load_id AND r.partition_key = ANY (ARRAY[l.shared_partition_key, l.partition_key])',
 		schema_name, 'vr_' || relation_name, columns, relation_name);
 	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'the records of published loads');
 	IF key IS NULL THEN
@@ -129,14 +129,14 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'etl_oldest_xmin';
 COMMENT ON FUNCTION etl._oldest_xmin() IS 'the horizon of this database: no snapshot still in use is older';
 
 CREATE FUNCTION etl._reclaimable_loads(schema_name name, relation_name name)
-RETURNS TABLE (load_id bigint, partition_name name, unseen boolean)
+RETURNS TABLE (load_id bigint, state text, partition_name name, shared_partition_key bigint, unseen boolean)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT l.load_id, l.partition_name,
+	SELECT l.load_id, l.state, l.partition_name, l.shared_partition_key,
 		   l.superseded_xid IS NULL OR l.superseded_xid < etl._oldest_xmin()
 	FROM etl.load l
 	WHERE l.target_schema = schema_name AND l.target_name = relation_name
-	  AND l.state IN ('superseded', 'abandoned') AND l.reclaimed_at IS NULL
+	  AND l.state IN ('superseded', 'abandoned', 'expired') AND l.reclaimed_at IS NULL
 	ORDER BY l.load_id LIMIT 100
 $$;
 COMMENT ON FUNCTION etl._reclaimable_loads(name, name) IS 'loads whose rows nobody needs, and whether no snapshot can still see them';
@@ -145,13 +145,31 @@ CREATE FUNCTION etl._mark_reclaimed_as_owner(load_id bigint) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	UPDATE etl.load l SET reclaimed_at = clock_timestamp()
-	WHERE l.load_id = _mark_reclaimed_as_owner.load_id AND l.state IN ('superseded', 'abandoned')
+	WHERE l.load_id = _mark_reclaimed_as_owner.load_id AND l.state IN ('superseded', 'abandoned', 'expired')
 	  AND etl._is_member(l.owner, etl._acting_role())
 $$;
 CREATE FUNCTION etl._mark_reclaimed(load_id bigint) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._mark_reclaimed_as_owner(bigint) IS 'does what etl._mark_reclaimed does, with the rights of the extension';
 COMMENT ON FUNCTION etl._mark_reclaimed(bigint) IS 'records that the rows of a superseded load are gone';
+
+CREATE FUNCTION etl._partition_is_unneeded(schema_name name, relation_name name, shared_key bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NOT EXISTS (
+		SELECT FROM etl.load l
+		WHERE l.target_schema = schema_name AND l.target_name = relation_name AND l.shared_partition_key = shared_key AND l.reclaimed_at IS NULL
+		  AND (l.state IN ('loading', 'complete', 'published') OR l.superseded_xid >= etl._oldest_xmin()))
+$$;
+COMMENT ON FUNCTION etl._partition_is_unneeded(name, name, bigint) IS 'whether no snapshot can see any load of a shared partition';
+
+CREATE FUNCTION etl._partition_of_key(relation regclass, partition_key bigint) RETURNS name
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+	WHERE i.inhparent = relation AND pg_get_expr(c.relpartbound, c.oid) IN (format('FOR VALUES IN (%s)', partition_key), format('FOR VALUES IN (%L)', partition_key))
+$$;
+COMMENT ON FUNCTION etl._partition_of_key(regclass, bigint) IS 'the partition of a raw table that holds a partition_key; NULL when there is none';
 
 -- One load a call and a transaction: DROP keeps readers out until it commits.  A DELETE is
 -- safe under any reader; a DROP is not, a snapshot taken before the load was superseded
@@ -164,7 +182,19 @@ DECLARE
 BEGIN
 	FOR l IN SELECT * FROM etl._reclaimable_loads(schema_name, relation_name) LOOP
 		CONTINUE WHEN l.partition_name IS NOT NULL AND NOT l.unseen;
-		EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = 0', schema_name, relation_name) USING l.load_id;
+		IF l.shared_partition_key < 0 AND l.state = 'expired' THEN
+			IF NOT etl._partition_is_unneeded(schema_name, relation_name, l.shared_partition_key) THEN
+				CONTINUE WHEN l.partition_name IS NULL;		-- goes with its partition, later
+			ELSE
+				BEGIN
+					EXECUTE format('DROP TABLE IF EXISTS %I.%I', schema_name, etl._partition_of_key(etl._relation(schema_name, relation_name), l.shared_partition_key));
+				EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+					CONTINUE;
+				END;
+			END IF;
+		ELSE
+			EXECUTE format('DELETE FROM %I.%I WHERE load_id = $1 AND partition_key = $2', schema_name, relation_name) USING l.load_id, l.shared_partition_key;
+		END IF;
 		IF l.partition_name IS NOT NULL AND etl._relation(schema_name, l.partition_name) IS NOT NULL THEN
 			BEGIN
 				EXECUTE format('DROP TABLE %I.%I', schema_name, l.partition_name);

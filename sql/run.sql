@@ -12,6 +12,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'etl_run';
 COMMENT ON FUNCTION @extschema@.etl_run(date, text) IS
 	'runs the data intervals that start on a date, of one pipeline or of all that are not paused; waits, shows progress and returns a row a run';
 
+CREATE FUNCTION etl.reprocess(pipeline text, since timestamptz, until timestamptz)
+RETURNS SETOF etl.run_result
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'etl_reprocess';
+COMMENT ON FUNCTION etl.reprocess(text, timestamptz, timestamptz) IS
+	'rebuilds the tables of a pipeline from raw, interval by interval, without a request: its loads and checks again; waits and returns a row a run';
+
 CREATE PROCEDURE etl.run(pipeline text, interval_start timestamptz, interval_end timestamptz)
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_run_procedure';
 COMMENT ON PROCEDURE etl.run(text, timestamptz, timestamptz) IS

@@ -175,6 +175,9 @@ BEGIN
 			BEGIN
 				INSERT INTO etl.task_run (run_id, task, kind, position, depends_on)
 				SELECT r.run_id, o.task, o.kind, o.ordinal, o.depends_on FROM etl._task_order(r.pipeline) o;
+				-- rebuilt from raw: nothing is fetched
+				UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
+				WHERE t.run_id = r.run_id AND t.kind = 'extract' AND r.trigger = 'reprocess';
 				INSERT INTO etl.task_run (run_id, task, kind, position)
 				SELECT r.run_id, 'publish', 'publish', 0 WHERE EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id);
 			EXCEPTION WHEN OTHERS THEN
@@ -201,7 +204,7 @@ AS $$
 	WHERE r.state = 'running' AND t.kind IN ('extract', 'publish')
 	  AND (t.state = 'queued' OR t.state = 'up_for_retry' AND t.next_attempt_at <= clock_timestamp())
 	  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
-	  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.kind = 'extract' AND d.state <> 'success'
+	  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.kind = 'extract' AND d.state NOT IN ('success', 'skipped')
 					  AND (t.kind = 'publish' OR d.task = ANY (t.depends_on)))
 	ORDER BY r.run_id, t.position
 $$;

@@ -16,6 +16,12 @@ AS $$
 		  FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success'
 		  ORDER BY r.data_interval_start, r.run_id DESC) latest
 	WHERE latest.interval_is_open AND latest.data_interval_end <= etl._now() AND interval_start IS NULL
+	UNION
+	-- what was absent may have come since
+	SELECT l.data_interval_start, l.data_interval_end
+	FROM etl.task t JOIN etl.load l USING (pipeline, task)
+	WHERE t.pipeline = p.pipeline AND t.definition ? 'recheck' AND l.owner = p.owner AND l.state = 'published' AND l.absent
+	  AND l.data_interval_end > etl._now() - (t.definition ->> 'recheck')::interval AND interval_start IS NULL
 	ORDER BY 1
 $$;
 COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, timestamptz) IS 'the intervals a request covers, open ones of the past included';
@@ -23,7 +29,7 @@ COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, times
 -- The runs of one pipeline.  named: the pipeline was asked for by name, so that an interval
 -- which is running already is an error, not one failed run among others.
 CREATE FUNCTION etl._queue_runs(request bigint, caller name, caller_pid integer, p etl.pipeline, run_date date,
-	interval_start timestamptz, interval_end timestamptz, named boolean) RETURNS void
+	interval_start timestamptz, interval_end timestamptz, named boolean, trigger text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -32,7 +38,12 @@ DECLARE
 	overlapping record;
 	new_run bigint;
 BEGIN
-	FOR i IN SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) LOOP
+	FOR i IN
+		SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) WHERE trigger <> 'reprocess'
+		UNION ALL
+		SELECT * FROM etl._intervals_to_reprocess(p, interval_start, interval_end) WHERE trigger = 'reprocess'
+		ORDER BY 1
+	LOOP
 		SELECT r.run_id INTO active FROM etl.run r
 		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
 		IF active IS NOT NULL AND named THEN
@@ -43,7 +54,7 @@ BEGIN
 		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
 			request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
 		SELECT p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-			   p.timezone, 'manual', coalesce(refused.state, 'queued'), request, caller_pid, caller, refused.at, refused.code, refused.message, refused.hint
+			   p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, refused.at, refused.code, refused.message, refused.hint
 		FROM (VALUES (1)) one
 		LEFT JOIN (SELECT 'failed' AS state, clock_timestamp() AS at, '55006' AS code,
 						  format('the interval is already running as run %s', active) AS message,
@@ -62,9 +73,9 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean) IS 'queues the runs of one pipeline';
+COMMENT ON FUNCTION etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean, text) IS 'queues the runs of one pipeline';
 
-CREATE FUNCTION etl._submit(request bigint, caller name, caller_pid integer, run_date date, pipeline text, interval_start timestamptz, interval_end timestamptz)
+CREATE FUNCTION etl._submit(request bigint, caller name, caller_pid integer, run_date date, pipeline text, interval_start timestamptz, interval_end timestamptz, trigger text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -97,7 +108,7 @@ BEGIN
 				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('SELECT etl.resume(%L);', p.pipeline);
 		END IF;
 		BEGIN
-			PERFORM etl._queue_runs(request, caller, caller_pid, p, run_date, interval_start, interval_end, pipeline IS NOT NULL);
+			PERFORM etl._queue_runs(request, caller, caller_pid, p, run_date, interval_start, interval_end, pipeline IS NOT NULL, trigger);
 		EXCEPTION WHEN OTHERS THEN
 			-- one bad pipeline does not keep the others from running
 			IF pipeline IS NOT NULL THEN
@@ -111,4 +122,4 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz) IS 'queues the runs a caller asked for, if its role may';
+COMMENT ON FUNCTION etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz, text) IS 'queues the runs a caller asked for, if its role may';

@@ -36,7 +36,8 @@ INSERT INTO etl.state_transition VALUES
 	('load', 'loading', 'abandoned', 'its definition changed before it was complete'),
 	('load', 'complete', 'published', 'readers see it'),
 	('load', 'complete', 'abandoned', 'it was not published and the source is asked again'),
-	('load', 'published', 'superseded', 'a newer load of its interval is published');
+	('load', 'published', 'superseded', 'a newer load of its interval is published'),
+	('load', 'published', 'expired', 'it is older than its task keeps raw records');
 
 CREATE FUNCTION etl._check_transition() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -70,4 +71,4 @@ ALTER TABLE etl.run ADD CONSTRAINT run_state_check
 ALTER TABLE etl.task_run ADD CONSTRAINT task_run_state_check
 	CHECK (state IN ('queued', 'running', 'success', 'failed', 'skipped', 'upstream_failed', 'up_for_retry', 'cancelled'));
 ALTER TABLE etl.load ADD CONSTRAINT load_state_check
-	CHECK (state IN ('loading', 'complete', 'published', 'superseded', 'abandoned'));
+	CHECK (state IN ('loading', 'complete', 'published', 'superseded', 'abandoned', 'expired'));

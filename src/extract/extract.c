@@ -150,7 +150,7 @@ begin(extraction *e)
 	e->item_count = (int) sql_bigint(0, 12, 0);
 	e->bytes = sql_bigint(0, 13, 0);
 	e->target.partition_key = sql_bigint(0, 14, 0);
-	e->partition_tried = e->target.partition_key != 0;
+	e->partition_tried = e->target.partition_key > 0;
 	e->target.schema = sql_text(0, 15);
 	e->target.table = sql_text(0, 16);
 	e->target.interval_start = DatumGetTimestampTz(sql_datum(0, 17));

@@ -42,6 +42,7 @@
 
 PG_FUNCTION_INFO_V1(etl_run);
 PG_FUNCTION_INFO_V1(etl_run_procedure);
+PG_FUNCTION_INFO_V1(etl_reprocess);
 
 /* What etl._request_status() tells. */
 typedef struct request_status
@@ -387,6 +388,48 @@ etl_run(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* The pipeline and interval that a call names.  Raises for a NULL or an empty interval. */
+static void
+read_interval(FunctionCallInfo fcinfo, run_request *request, const char *start_name,
+			  const char *end_name, const char *example)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("pipeline, %s and %s must not be null", start_name, end_name),
+						errhint("For example %s.", example)));
+	request->has_pipeline = true;
+	strlcpy(request->pipeline, text_to_cstring(PG_GETARG_TEXT_PP(0)), sizeof(request->pipeline));
+	request->has_interval = true;
+	request->interval_start = PG_GETARG_TIMESTAMPTZ(1);
+	request->interval_end = PG_GETARG_TIMESTAMPTZ(2);
+	if (TIMESTAMP_NOT_FINITE(request->interval_start) ||
+		TIMESTAMP_NOT_FINITE(request->interval_end) ||
+		request->interval_start >= request->interval_end)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be before %s", start_name, end_name),
+						errhint("A data interval is half-open: from %s until just before %s.",
+								start_name, end_name)));
+}
+
+/*
+ * SQL: etl.reprocess(pipeline, since, until).  As etl_run, but the tables are rebuilt from
+ * raw and nothing is fetched.
+ */
+Datum
+etl_reprocess(PG_FUNCTION_ARGS)
+{
+	run_request request = {.reprocess = true};
+	int64 request_id;
+
+	read_interval(fcinfo, &request, "since", "until",
+				  "etl.reprocess('shop', '2026-11-01', '2026-11-20')");
+	check_caller();
+	request_id = run_and_wait(&request);
+	raise_failures(request_id);
+	return_results(fcinfo, request_id);
+	return (Datum) 0;
+}
+
 /*
  * SQL: CALL etl.run(pipeline, interval_start, interval_end).  Commits before it waits, so
  * that no snapshot is held meanwhile; in a transaction block, where it cannot, it waits
@@ -400,22 +443,8 @@ etl_run_procedure(PG_FUNCTION_ARGS)
 	run_request request = {0};
 	int64 request_id;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("pipeline, interval_start and interval_end must not be null"),
-						errhint("For example CALL etl.run('shop', '2026-11-19', '2026-11-20').")));
-	request.has_pipeline = true;
-	strlcpy(request.pipeline, text_to_cstring(PG_GETARG_TEXT_PP(0)), sizeof(request.pipeline));
-	request.has_interval = true;
-	request.interval_start = PG_GETARG_TIMESTAMPTZ(1);
-	request.interval_end = PG_GETARG_TIMESTAMPTZ(2);
-	if (TIMESTAMP_NOT_FINITE(request.interval_start) ||
-		TIMESTAMP_NOT_FINITE(request.interval_end) ||
-		request.interval_start >= request.interval_end)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("interval_start must be before interval_end"),
-						errhint("A data interval is half-open: from interval_start until just "
-								"before interval_end.")));
+	read_interval(fcinfo, &request, "interval_start", "interval_end",
+				  "CALL etl.run('shop', '2026-11-19', '2026-11-20')");
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
 	if (!atomic)
 		SPI_commit();

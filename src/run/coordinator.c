@@ -98,9 +98,10 @@ static void
 submit(run_request *request)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid types[] = {INT8OID, NAMEOID, INT4OID, DATEOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum values[7];
-	char nulls[8] = "       ";
+	Oid types[] = {INT8OID, NAMEOID,		INT4OID,		DATEOID,
+				   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[8];
+	char nulls[9] = "        ";
 
 	PG_TRY();
 	{
@@ -115,7 +116,8 @@ submit(run_request *request)
 		nulls[3] = request->has_date ? ' ' : 'n';
 		nulls[4] = request->has_pipeline ? ' ' : 'n';
 		nulls[5] = nulls[6] = request->has_interval ? ' ' : 'n';
-		sql_call("SELECT etl._submit($1, $2, $3, $4, $5, $6, $7)", 7, types, values, nulls);
+		values[7] = CStringGetTextDatum(request->reprocess ? "reprocess" : "manual");
+		sql_call("SELECT etl._submit($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, nulls);
 		sql_commit();
 	}
 	PG_CATCH();

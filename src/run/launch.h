@@ -38,6 +38,7 @@ typedef struct run_request
 	bool has_interval;
 	TimestampTz interval_start;
 	TimestampTz interval_end;
+	bool reprocess; /* from raw, without a request */
 
 	volatile bool done; /* set last */
 	bool failed;

@@ -34,7 +34,7 @@ CREATE TEMPORARY TABLE states AS
 	SELECT machine, state FROM (VALUES
 		('run', '{queued,running,success,failed,cancelled}'::text[]),
 		('task_run', '{queued,running,success,failed,skipped,upstream_failed,up_for_retry,cancelled}'),
-		('load', '{loading,complete,published,superseded,abandoned}')) v(machine, states), unnest(states) state;
+		('load', '{loading,complete,published,superseded,abandoned,expired}')) v(machine, states), unnest(states) state;
 CREATE TEMPORARY TABLE outcome AS
 	SELECT a.machine, a.state AS from_state, b.state AS to_state, pg_temp.tried(a.machine, a.state, b.state) AS outcome
 	FROM states a JOIN states b USING (machine) WHERE a.state <> b.state;
