@@ -81,11 +81,14 @@ BEGIN
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
 	ORDER BY l.load_id DESC LIMIT 1;
-	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch OR existing.state = 'loading' AND existing.routed_from IS NOT NULL) THEN
+	IF FOUND AND (existing.fingerprint <> request_fingerprint OR existing.refetch OR existing.state = 'loading' AND existing.routed_from IS NOT NULL
+			-- which runs a fetch of the present serves is decided anew for each run
+			OR existing.state = 'loading' AND existing.routes IS NOT NULL AND existing.run_id <> r.run_id) THEN
 		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id
 			OR l.routed_from = existing.load_id AND l.state = 'loading';
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
 			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s is abandoned: the fetch that should have filled it, load %s, did not end', existing.load_id, existing.routed_from)
+				 WHEN existing.routes IS NOT NULL THEN format('load %s is abandoned: the present is fetched as a whole', existing.load_id)
 				 WHEN existing.refetch THEN format('load %s is abandoned: it could not be published or resumed, the source is asked again', existing.load_id)
 				 ELSE format('load %s is abandoned: the definition of the task changed', existing.load_id) END);
 		existing := NULL;

@@ -7,6 +7,7 @@ import faults
 import people
 from control import Control
 from data import World
+from datasets import Datasets
 from github import GitHub
 from guards import Authentication, RateLimit
 from journal import Journal
@@ -42,6 +43,7 @@ class App:
         self.authentication = Authentication(options.require_token)
         self.rate_limit = RateLimit()
         self.posts.replaced = None
+        self.datasets = Datasets()
         self.rules = []
         self.scripts = []
         self.fault_counts = {}
@@ -94,6 +96,8 @@ class App:
             return self.fault_route(request, path[len("/fault/"):])
         if path == "/health":
             return json_response({"status": "ok"})
+        if path.startswith("/datasets/"):
+            return self.datasets.route(request, path[len("/datasets/"):])
         if request.method not in ("GET", "HEAD") and not path.startswith("/pages/"):
             return error_response(405, "Method Not Allowed", [("Allow", "GET, HEAD")])
         if path.startswith("/pages/") and path.count("/") == 2:

@@ -111,6 +111,12 @@ class Control:
         self.app.posts.replaced = None
         return {"bytes": None}
 
+    def post_datasets(self, request):
+        """Serve records as /datasets/{name}: {"name": "n", "records": [{}, {}]}."""
+        spec = request.json()
+        self.app.datasets.put(spec["name"], spec["records"])
+        return {"name": spec["name"], "records": len(spec["records"])}
+
     def get_faults(self, request):
         """The rules and how often each hit."""
         return [rule.describe() for rule in self.app.rules]
