@@ -69,7 +69,7 @@ sub start_bare
 		POSIX::_exit(127);
 	}
 	push @bare, $pid;
-	wait_until("$name is up", 20, sub { slurp_file("$files/$name.out") =~ /^ACCEPT .*:\d+/m });
+	wait_until("$name is up", 20, sub { -s "$files/$name.out" && slurp_file("$files/$name.out") =~ /^ACCEPT .*:\d+/m });
 	my ($port) = slurp_file("$files/$name.out") =~ /^ACCEPT .*:(\d+)/m;
 	return "https://127.0.0.1:$port";
 }
