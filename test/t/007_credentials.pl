@@ -70,12 +70,13 @@ sub extract
 	return $result;
 }
 
-# The requests for a pipeline's pages since the last reset, as page:status.
+# The requests for a pipeline's pages since the last reset, as page:status; a page that is
+# held already and not modified is as good as one that comes.
 sub pages_asked
 {
 	my ($name) = @_;
 
-	return join ' ', map { ($_->{page} // 1) . ':' . ($_->{status} // '-') } $api->requests("/pages/$name");
+	return join ' ', map { ($_->{page} // 1) . ':' . (($_->{status} // '-') =~ s/304/200/r) } $api->requests("/pages/$name");
 }
 
 # Which credentials came with a pipeline's requests, as the API's log has them.
@@ -389,10 +390,80 @@ $api->control('POST', 'auth', { token => [ @TOKENS[ 0, 2 ] ] });
 $result = extract('pool');
 is($result->{out}, 'success|45', 'one token of three is refused') or diag($result->{err});
 is(scalar(grep { $_->{status} == 401 } $api->requests('/pages/pool')), 1, 'and not used again');
-like(slurp_file($node->logfile), qr/WARNING:  server "pool": one of 3 tokens is refused with status 401.*\n.*DETAIL:  It is number 2\./, 'of which the log tells');
+like(slurp_file($node->logfile), qr/WARNING:  server "pool": one of 3 tokens is refused, the others are used on\n.*DETAIL:  It is number 2\./, 'of which the log tells');
 $api->control('POST', 'auth', { token => ['none of them'] });
 $result = extract('pool');
 is_failure($result, '28000', 'all tokens refused');
+
+# ------------------------------------------------------- many requests under way at once
+
+# 24 items of a page each, eight at a time; what is done to the source is done to all eight.
+run_sql($node, 'CREATE VIEW public.items AS SELECT n AS item FROM generate_series(1, 24) n');
+sub declare_items
+{
+	my ($name, $mapping) = @_;
+
+	run_sql($node, <<SQL);
+CREATE SERVER $name FOREIGN DATA WRAPPER etl_http OPTIONS (base_url '$url', retry_delay '10 ms', max_attempts '3', max_wait '20 s', concurrency '8');
+CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS ($mapping);
+SELECT etl.create_pipeline('$name');
+SELECT etl.add_extract('$name', 'raw.$name', server => '$name', path => '/pages/$name-{item}', query => '{"pages": 1, "per_page": 5}',
+	records => '\$.data[*]', pagination => '{"type": "none"}', for_each => 'public.items');
+SQL
+	return;
+}
+
+# Does something while eight requests wait for their answers; returns the statuses they got.
+sub while_eight_wait
+{
+	my ($name, $do) = @_;
+
+	$api->latency(400);
+	my $caller = session($node);
+	$caller->send("SELECT state, fetched FROM etl_run(date '$DAY', '$name')");
+	wait_until('eight requests are under way', 20, sub { scalar(my @in_flight = $api->in_flight("/pages/$name-*")) == 8 });
+	$do->();
+	$api->latency(0);
+	my $ended = $caller->wait(30) // BAIL_OUT("a run of $name hangs");
+	push @told, $ended->{err};
+	$caller->close;
+	is($ended->{out}, 'success|120', "$name: the run succeeds") or diag($ended->{err});
+	my %statuses;
+	$statuses{ $_->{status} }++ foreach $api->requests("/pages/$name-*");
+	return \%statuses;
+}
+
+$api->reset;
+write_secret('many', 'many-s3cret-1');
+$api->control('POST', 'auth', { token => 'many-s3cret-1' });
+declare_items('many_bearer', "auth 'bearer', token_file 'many'");
+is_deeply(while_eight_wait('many_bearer', sub {
+	write_secret('many', 'many-s3cret-2');
+	$api->control('POST', 'auth', { token => 'many-s3cret-2' });
+}), { 200 => 24, 401 => 8 }, 'a rotated secret: those under way are asked again, once');
+
+$api->reset;
+$api->control('POST', 'oauth', { clients => { many => $CLIENT_SECRET } });
+declare_items('many_oauth', "$token_options, client_id 'many', client_secret '$CLIENT_SECRET'");
+is_deeply(while_eight_wait('many_oauth', sub { $api->control('DELETE', 'oauth') }), { 200 => 24, 401 => 8 }, 'a revoked access token: the same');
+is(oauth_of()->{issued}, 2, 'and one new token for all');
+
+$api->reset;
+$api->control('POST', 'auth', { token => \@TOKENS });
+declare_items('many_tokens', "auth 'bearer', tokens_file 'tokens'");
+my $statuses = while_eight_wait('many_tokens', sub { $api->control('POST', 'auth', { token => [ @TOKENS[ 0, 1 ] ] }) });
+is($statuses->{200}, 24, 'a revoked token of three: the others take over');
+cmp_ok($statuses->{401}, '<=', 4, 'what it was asked before it was known to be refused');
+$api->control('POST', 'rate_limit', { per_token => 1, limit => 12 });
+my $asked = () = $api->requests('/pages/many_tokens-*');
+$result = extract('many_tokens');
+is($result->{out}, 'success|120', 'a quota that is just enough') or diag($result->{err});
+%used = ();
+foreach my $request (($api->requests('/pages/many_tokens-*'))[ $asked .. $asked + 63 ])
+{
+	$used{ $request->{headers}{authorization} }++ if $request && $request->{status} =~ /200|304/;
+}
+is_deeply([ sort { $a <=> $b } values %used ], [ 12, 12 ], 'is shared evenly') or diag(explain(\%used));
 
 # ------------------------------------------------------------- headers of the server
 
