@@ -14,8 +14,9 @@
 #include "extract/credentials.h"
 #include "extract/source.h"
 
-/* Shorter ones cannot be told from ordinary text. */
+/* Shorter ones cannot be told from ordinary text, or from ordinary parameters. */
 #define MIN_SECRET_BYTES 4
+#define MIN_PARAMETER_BYTES 8
 
 /* The secrets of a source as they are, the former ones too: a List of char *. */
 static List *
@@ -169,7 +170,7 @@ holds_credentials(const source *from, List *secrets, const char *parameter, size
 	value = decode(equals + 1, length - name_length - 1);
 	foreach (cell, secrets)
 	{
-		if (strlen(value) >= MIN_SECRET_BYTES && strcmp(value, lfirst(cell)) == 0)
+		if (strlen(value) >= MIN_PARAMETER_BYTES && strcmp(value, lfirst(cell)) == 0)
 			return true;
 	}
 	return false;
