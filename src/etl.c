@@ -59,7 +59,8 @@ _PG_init(void)
 		"etl.worker_linger", "Sets how long a worker without work waits for more before it ends.",
 		NULL, &etl_worker_linger_ms, 1000, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomStringVariable(
-		"etl.secret_directory", "Sets the directory of the files that token_file options name.",
+		"etl.secret_directory",
+		"Sets the directory of the files that options such as token_file name.",
 		"A relative path is taken from the data directory.", &etl_secret_directory, "etl_secrets",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable(

@@ -18,28 +18,39 @@
 /* How much of an error's body is shown. */
 #define BODY_EXCERPT_BYTES 300
 
-/* The start of a body for an error's detail: one line, valid, without secrets. */
+/*
+ * The start of what a source said, for an error's detail: one line, valid, without
+ * secrets; palloc'd.
+ */
 char *
-answer_excerpt(const source *from, const http_response *response)
+answer_quote(const source *from, const char *text, size_t length)
 {
-	int length = Min(response->body_length, BODY_EXCERPT_BYTES);
-	char *excerpt = pnstrdup(response->body, length);
-
+	char *excerpt = source_excerpt(from, text, length, BODY_EXCERPT_BYTES);
 	bool shown = GetDatabaseEncoding() == PG_UTF8;
+
+	length = Min(strlen(excerpt), BODY_EXCERPT_BYTES);
 
 	/* cut between characters, then see whether they are any */
 	if (shown)
 	{
 		length = pg_encoding_mbcliplen(PG_UTF8, excerpt, length, length);
 		excerpt[length] = '\0';
-		shown = pg_verify_mbstr(PG_UTF8, excerpt, strlen(excerpt), true);
+		shown = pg_verify_mbstr(PG_UTF8, excerpt, length, true);
 	}
+	excerpt[length] = '\0';
 	for (char *c = excerpt; *c; c++)
 	{
 		if ((unsigned char) *c < ' ' || (!shown && IS_HIGHBIT_SET(*c)))
 			*c = ' ';
 	}
-	return source_hide_secrets(from, excerpt);
+	return excerpt;
+}
+
+/* The start of a body, likewise. */
+char *
+answer_excerpt(const source *from, const http_response *response)
+{
+	return answer_quote(from, response->body, response->body_length);
 }
 
 static const char *
@@ -52,7 +63,8 @@ advice(const http_response *response, const http_outcome *outcome)
 		case HTTP_OK:
 			break;
 		case HTTP_ERROR_TLS:
-			return "Check the certificate, or name its authority by the server's ca_file.";
+			return "Check the certificate: the server's ca_file names its authority, "
+				   "client_certificate_file one to show.";
 		case HTTP_ERROR_TOO_LARGE:
 			return "Ask for smaller pages, or raise the server's max_body_size.";
 		case HTTP_ERROR_REDIRECT:
@@ -91,9 +103,12 @@ answer_raise(const source *from, const http_request *request, const http_respons
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("%s %s is rate limited until %s", request->method, url,
 							   timestamptz_to_str(outcome->rate_limited_until)),
-						errdetail("Status %d after %d attempt%s; waiting that long would pass the "
-								  "server's max_wait.",
-								  response ? response->status : 0, outcome->attempts, plural),
+						response != NULL
+							? errdetail("Status %d after %d attempt%s; waiting that long would "
+										"pass the server's max_wait.",
+										response->status, outcome->attempts, plural)
+							: errdetail("It was not sent; waiting that long would pass the "
+										"server's max_wait."),
 						errhint("%s", advice(response, outcome))));
 	if (response->error != HTTP_OK)
 	{

@@ -13,6 +13,7 @@
 #include "extract/source.h"
 #include "http/http.h"
 
+extern char *answer_quote(const source *from, const char *text, size_t length);
 extern char *answer_excerpt(const source *from, const http_response *response);
 extern void answer_raise(const source *from, const http_request *request,
 						 const http_response *response, const http_outcome *outcome)

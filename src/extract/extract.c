@@ -384,7 +384,6 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	dlist_init(&e->items);
 	if (!begin(e))
 		return;
-	e->from->client.max_connections = e->from->concurrency;
 	e->client = http_client_create(context, &e->from->client);
 	e->pool = page_fetch_pool(e);
 	PG_TRY();

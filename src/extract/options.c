@@ -12,57 +12,101 @@
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/timestamp.h"
+#include "utils/formatting.h"
+#include "utils/varlena.h"
 
-#include "extract/source.h"
+#include "extract/options.h"
 
+/* How far a name may be from an option's to be taken for a misspelling of it. */
+#define MAX_MISSPELLING 3
+
+static const char *const auth_names[] = {
+	[AUTH_NONE] = "none",
+	[AUTH_BEARER] = "bearer",
+	[AUTH_BASIC] = "basic",
+	[AUTH_API_KEY] = "api_key",
+	[AUTH_OAUTH2] = "oauth2_client_credentials",
+	[AUTH_ANY] = NULL,
+};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const client_auths[] = {"basic", "body", NULL};
+
+#define SERVER(option_name, option_type, ...)                                                      \
+	{                                                                                              \
+		.name = option_name, .catalog = ForeignServerRelationId, .type = option_type, __VA_ARGS__  \
+	}
+#define MAPPING(option_name, option_type, kind, ...)                                               \
+	{                                                                                              \
+		.name = option_name, .catalog = UserMappingRelationId, .type = option_type, .auth = kind,  \
+		__VA_ARGS__                                                                                \
+	}
+/* A secret: itself, a file that has it, an environment variable that has it. */
+#define SECRET(option_name, kind)                                                                  \
+	MAPPING(option_name, OPTION_TEXT, kind, .is_secret = true),                                    \
+		MAPPING(option_name "_file", OPTION_FILE_NAME, kind, .is_secret = true),                   \
+		MAPPING(option_name "_env", OPTION_VARIABLE_NAME, kind, .is_secret = true)
+
+/* docs/reference/sources.md says what each is for; hints name them in this order. */
 static const source_option source_options[] = {
-	{"base_url", ForeignServerRelationId, OPTION_URL, "where the API is, http or https"},
-	{"connect_timeout", ForeignServerRelationId, OPTION_DURATION,
-	 "for one connection, default 10 seconds"},
-	{"timeout", ForeignServerRelationId, OPTION_DURATION,
-	 "for one whole transfer, default 60 seconds"},
-	{"max_attempts", ForeignServerRelationId, OPTION_COUNT, "attempts of one request, default 5"},
-	{"retry_delay", ForeignServerRelationId, OPTION_DURATION,
-	 "first delay of the backoff, default 500 ms"},
-	{"max_retry_delay", ForeignServerRelationId, OPTION_DURATION,
-	 "longest delay of the backoff, default 60 seconds"},
-	{"max_wait", ForeignServerRelationId, OPTION_DURATION,
-	 "longest wait for a rate limit, default 1 hour"},
-	{"max_body_size", ForeignServerRelationId, OPTION_SIZE,
-	 "of one answer, decompressed, default 256MB"},
-	{"max_redirects", ForeignServerRelationId, OPTION_COUNT, "default 5"},
-	{"verify_tls", ForeignServerRelationId, OPTION_BOOLEAN, "default true"},
-	{"ca_file", ForeignServerRelationId, OPTION_TEXT,
-	 "certificates to trust instead of the system's"},
-	{"proxy", ForeignServerRelationId, OPTION_URL, "an http or https proxy"},
-	{"user_agent", ForeignServerRelationId, OPTION_TEXT, "default etl/1.0"},
-	{"auth", UserMappingRelationId, OPTION_AUTH, "none, bearer, basic or api_key"},
-	{"token", UserMappingRelationId, OPTION_TEXT, "bearer: the token itself"},
-	{"token_file", UserMappingRelationId, OPTION_FILE_NAME,
-	 "bearer: a file in etl.secret_directory"},
-	{"token_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
-	 "bearer: an environment variable of the server"},
-	{"username", UserMappingRelationId, OPTION_TEXT, "basic: the user"},
-	{"password", UserMappingRelationId, OPTION_TEXT, "basic: the password itself"},
-	{"password_file", UserMappingRelationId, OPTION_FILE_NAME,
-	 "basic: a file in etl.secret_directory"},
-	{"password_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
-	 "basic: an environment variable of the server"},
-	{"api_key", UserMappingRelationId, OPTION_TEXT, "api_key: the key itself"},
-	{"api_key_file", UserMappingRelationId, OPTION_FILE_NAME,
-	 "api_key: a file in etl.secret_directory"},
-	{"api_key_env", UserMappingRelationId, OPTION_VARIABLE_NAME,
-	 "api_key: an environment variable of the server"},
-	{"api_key_header", UserMappingRelationId, OPTION_HEADER_NAME,
-	 "api_key: the header that takes it, default X-API-Key"},
+	SERVER("base_url", OPTION_URL),
+	SERVER("headers", OPTION_HEADERS),
+	SERVER("connect_timeout", OPTION_DURATION),
+	SERVER("timeout", OPTION_DURATION),
+	SERVER("max_attempts", OPTION_COUNT, .low = 1, .high = 1000),
+	SERVER("retry_delay", OPTION_DURATION),
+	SERVER("max_retry_delay", OPTION_DURATION),
+	SERVER("max_wait", OPTION_DURATION),
+	SERVER("rate_limit", OPTION_RATE_LIMIT),
+	SERVER("concurrency", OPTION_COUNT, .low = 1, .high = 256),
+	SERVER("max_body_size", OPTION_SIZE),
+	SERVER("max_redirects", OPTION_COUNT, .low = 0, .high = 1000),
+	SERVER("next_hosts", OPTION_HOSTS),
+	SERVER("verify_tls", OPTION_BOOLEAN),
+	SERVER("ca_file", OPTION_TEXT),
+	SERVER("min_tls_version", OPTION_CHOICE, .choices = tls_versions),
+	SERVER("client_certificate_file", OPTION_FILE_NAME),
+	SERVER("client_key_file", OPTION_FILE_NAME),
+	SERVER("proxy", OPTION_URL),
+	SERVER("user_agent", OPTION_TEXT),
+
+	MAPPING("auth", OPTION_CHOICE, AUTH_ANY, .choices = auth_names),
+	SECRET("token", AUTH_BEARER),
+	SECRET("tokens", AUTH_BEARER),
+	MAPPING("username", OPTION_TEXT, AUTH_BASIC),
+	SECRET("password", AUTH_BASIC),
+	SECRET("api_key", AUTH_API_KEY),
+	MAPPING("api_key_header", OPTION_HEADER_NAME, AUTH_API_KEY),
+	MAPPING("api_key_parameter", OPTION_PARAMETER_NAME, AUTH_API_KEY),
+	MAPPING("token_url", OPTION_URL_WITH_QUERY, AUTH_OAUTH2),
+	MAPPING("client_id", OPTION_TEXT, AUTH_OAUTH2),
+	SECRET("client_secret", AUTH_OAUTH2),
+	MAPPING("client_auth", OPTION_CHOICE, AUTH_OAUTH2, .choices = client_auths),
+	MAPPING("scope", OPTION_TEXT, AUTH_OAUTH2),
+	MAPPING("audience", OPTION_TEXT, AUTH_OAUTH2),
 };
 
-/* Headers that say how a request is framed: no place for a key. */
-static const char *const framing_headers[] = {"Host", "Content-Length", "Transfer-Encoding",
-											  "Connection", "Accept-Encoding"};
+/* What each kind of auth needs besides exactly one secret. */
+static const struct
+{
+	const char *companions; /* for an error: what belongs to it */
+	const char *example;
+	const char *required[2]; /* options; NULL: none */
+} auth_rules[] = {
+	[AUTH_NONE] = {0},
+	[AUTH_BEARER] = {" and a token", "token_file 'shop'", {NULL}},
+	[AUTH_BASIC] = {", a username and a password",
+					"username 'me', password_file 'shop'",
+					{"username"}},
+	[AUTH_API_KEY] = {" and a key", "api_key_file 'shop'", {NULL}},
+	[AUTH_OAUTH2] = {", a token_url, a client_id and a client_secret",
+					 "token_url 'https://login.example.com/token', client_id 'me', "
+					 "client_secret_file 'shop'",
+					 {"token_url", "client_id"}},
+};
 
 PG_FUNCTION_INFO_V1(etl_http_options_validator);
 
@@ -80,155 +124,185 @@ source_option_find(const char *name, Oid catalog)
 	return NULL;
 }
 
-/* Names of the options of a catalog, for a hint. */
-static char *
-valid_options(Oid catalog)
+/*
+ * The kind of auth of that name; AUTH_ANY when there is none.
+ */
+auth_kind
+source_auth_kind(const char *name)
 {
-	StringInfoData names;
+	for (int i = 0; i < AUTH_ANY; i++)
+	{
+		if (strcmp(auth_names[i], name) == 0)
+			return (auth_kind) i;
+	}
+	return AUTH_ANY;
+}
 
-	initStringInfo(&names);
+/* The option of a catalog that a name may be a misspelling of; NULL when it is like none. */
+static const char *
+closest_option(const char *name, Oid catalog)
+{
+	char *lower = asc_tolower(name, strlen(name));
+	int length = strlen(lower);
+	int best = Min(MAX_MISSPELLING, length / 2) + 1;
+	const char *closest = NULL;
+
+	if (length > NAMEDATALEN)
+		return NULL;
 	for (int i = 0; i < lengthof(source_options); i++)
 	{
-		if (source_options[i].catalog == catalog)
-			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", source_options[i].name);
+		const char *candidate = source_options[i].name;
+		int distance;
+
+		if (source_options[i].catalog != catalog)
+			continue;
+		distance = varstr_levenshtein_less_equal(lower, length, candidate, strlen(candidate), 1, 1,
+												 1, best - 1, true);
+		if (distance < best)
+		{
+			best = distance;
+			closest = candidate;
+		}
 	}
-	return names.data;
+	return closest;
 }
 
+/* Raises: there is no such option.  Says which there are, and which may have been meant. */
 static void
-raise_invalid(const char *name, const char *allowed)
+raise_unknown(const char *name, Oid catalog)
 {
-	/* the value is not shown: it may be a secret put into the wrong option */
-	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-					errmsg("invalid value for option \"%s\"", name), errhint("%s", allowed)));
+	StringInfoData hint;
+	const char *closest = closest_option(name, catalog);
+	const char *before = "Valid options in this context are: ";
+
+	initStringInfo(&hint);
+	if (catalog == ForeignServerRelationId && source_option_find(name, UserMappingRelationId))
+		appendStringInfo(&hint, "Option \"%s\" belongs to the user mapping. ", name);
+	else if (catalog == UserMappingRelationId && source_option_find(name, ForeignServerRelationId))
+		appendStringInfo(&hint, "Option \"%s\" belongs to the server. ", name);
+	else if (closest != NULL)
+		appendStringInfo(&hint, "Perhaps you meant \"%s\". ", closest);
+	for (int i = 0; i < lengthof(source_options); i++)
+	{
+		if (source_options[i].catalog != catalog)
+			continue;
+		appendStringInfo(&hint, "%s%s", before, source_options[i].name);
+		before = ", ";
+	}
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
+					before[0] == ',' ? errhint("%s.", hint.data)
+									 : errhint("There are no valid options in this context.")));
+}
+
+/* The value of an option in a list; NULL without it. */
+static const char *
+value_of(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *element = lfirst(cell);
+
+		if (strcmp(element->defname, name) == 0)
+			return defGetString(element);
+	}
+	return NULL;
 }
 
 /*
- * A duration option in milliseconds: an interval such as '30 seconds' or '500 ms'.
- * Raises for anything else, and for what is not between 1 ms and a week.
+ * Turning verification off lets whoever is on the way read and forge what the pipelines of
+ * all who use the server get.  Raises unless the current role may decide that.
  */
-int64
-source_option_duration_ms(const char *name, const char *value)
-{
-	Interval *volatile interval = NULL;
-	int64 ms;
-
-	PG_TRY();
-	{
-		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
-														 InvalidOid, Int32GetDatum(-1)));
-	}
-	PG_CATCH();
-	{
-		/* whatever it says, the error raised below says it better */
-		FlushErrorState();
-	}
-	PG_END_TRY();
-
-	if (interval == NULL || interval->month != 0 || interval->day < 0 || interval->day > 7)
-		raise_invalid(name, "It is a duration from 1 ms to 7 days, such as '30 seconds'.");
-	ms = interval->day * INT64CONST(86400000) + interval->time / 1000;
-	if (ms < 1 || ms > 7 * INT64CONST(86400000))
-		raise_invalid(name, "It is a duration from 1 ms to 7 days, such as '30 seconds'.");
-	return ms;
-}
-
-/*
- * The value of a count, size (in bytes) or boolean (0 or 1) option.  Raises when it has
- * none.
- */
-int64
-source_option_number(const source_option *option, const char *value)
-{
-	int number;
-	bool flag;
-
-	switch (option->type)
-	{
-		case OPTION_COUNT:
-			if (!parse_int(value, &number, 0, NULL) || number > 1000 ||
-				number < (strcmp(option->name, "max_redirects") == 0 ? 0 : 1))
-				raise_invalid(option->name,
-							  "It is a whole number up to 1000, at least 1 but for max_redirects.");
-			return number;
-		case OPTION_SIZE:
-			if (!parse_int(value, &number, GUC_UNIT_KB, NULL) || number < 1 || number > 1048576)
-				raise_invalid(option->name, "It is a size up to 1GB, such as '256MB'.");
-			return number * INT64CONST(1024);
-		default:
-			if (!parse_bool(value, &flag))
-				raise_invalid(option->name, "It is true or false.");
-			return flag;
-	}
-}
-
-/* Raises unless a value is of the option's type. */
 static void
-check_value(const source_option *option, const char *value)
+check_may_turn_verification_off(void)
 {
-	switch (option->type)
+	Oid admin = get_role_oid("etl_admin", true);
+
+	if (superuser() || (OidIsValid(admin) && has_privs_of_role(GetUserId(), admin)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to turn verify_tls off"),
+			 OidIsValid(admin) ? errdetail("Only superusers and members of role etl_admin may.")
+							   : errdetail("Only superusers may."),
+			 errhint("Name the authority of the source's certificate by ca_file.")));
+}
+
+/* Raises for options of a server that do not go together, or that the role may not set. */
+static void
+check_server(List *options)
+{
+	const char *verify_tls = value_of(options, "verify_tls");
+	bool verify;
+
+	if (value_of(options, "base_url") == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+						errmsg("option \"base_url\" is required"),
+						errhint("For example OPTIONS (base_url 'https://api.example.com').")));
+	if ((value_of(options, "client_certificate_file") == NULL) !=
+		(value_of(options, "client_key_file") == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("client_certificate_file and client_key_file belong together"),
+				 errhint("Both name files in etl.secret_directory, in PEM format; they may name "
+						 "one that has both.")));
+	if (verify_tls != NULL && parse_bool(verify_tls, &verify) && !verify)
+		check_may_turn_verification_off();
+}
+
+/* Raises: the option auth and what belongs to it are not together. */
+static void
+raise_incomplete(auth_kind auth)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 errmsg("auth '%s'%s belong together", auth_names[auth], auth_rules[auth].companions),
+			 errhint("For example OPTIONS (auth '%s', %s).", auth_names[auth],
+					 auth_rules[auth].example)));
+}
+
+/* Raises for options of a user mapping that do not go together. */
+static void
+check_user_mapping(List *options)
+{
+	const char *auth_name = value_of(options, "auth");
+	auth_kind auth = auth_name != NULL ? source_auth_kind(auth_name) : AUTH_NONE;
+	int secrets[AUTH_ANY] = {0};
+	ListCell *cell;
+
+	foreach (cell, options)
 	{
-		case OPTION_TEXT:
-			for (const char *c = value; *c; c++)
-			{
-				if (*c == '\r' || *c == '\n')
-					raise_invalid(option->name, "It must not contain line breaks.");
-			}
-			if (value[0] == '\0')
-				raise_invalid(option->name, "It must not be empty.");
-			if (strcmp(option->name, "username") == 0 && strchr(value, ':') != NULL)
-				raise_invalid(option->name, "A user name of basic authentication has no colon.");
-			break;
-		case OPTION_URL:
-			if (pg_strncasecmp(value, "http://", 7) != 0 &&
-				pg_strncasecmp(value, "https://", 8) != 0)
-				raise_invalid(option->name, "It is a URL that begins with http:// or https://.");
-			if (!http_url_same_origin(value, value))
-				raise_invalid(option->name,
-							  "It is a well-formed URL, such as https://api.example.com.");
-			if (strpbrk(value, "?#") != NULL)
-				raise_invalid(option->name,
-							  "It has no query and no fragment: those belong to the task.");
-			if (strchr(value, '@') != NULL)
-				raise_invalid(option->name,
-							  "Credentials belong to the user mapping, not into a URL.");
-			break;
-		case OPTION_DURATION:
-			(void) source_option_duration_ms(option->name, value);
-			break;
-		case OPTION_COUNT:
-		case OPTION_SIZE:
-		case OPTION_BOOLEAN:
-			(void) source_option_number(option, value);
-			break;
-		case OPTION_AUTH:
-			if (strcmp(value, "none") != 0 && strcmp(value, "bearer") != 0 &&
-				strcmp(value, "basic") != 0 && strcmp(value, "api_key") != 0)
-				raise_invalid(option->name, "It is none, bearer, basic or api_key.");
-			break;
-		case OPTION_FILE_NAME:
-			if (value[0] == '\0' || value[0] == '.' || strchr(value, '/') != NULL ||
-				strchr(value, '\\') != NULL || strlen(value) > 255)
-				raise_invalid(option->name,
-							  "It is the name of a file in etl.secret_directory, without a path.");
-			break;
-		case OPTION_HEADER_NAME:
-			if (value[0] == '\0' ||
-				strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
-					strlen(value))
-				raise_invalid(option->name, "It is the name of a header, such as X-API-Key.");
-			for (int i = 0; i < lengthof(framing_headers); i++)
-			{
-				if (pg_strcasecmp(value, framing_headers[i]) == 0)
-					raise_invalid(option->name, "That header belongs to the connection.");
-			}
-			break;
-		case OPTION_VARIABLE_NAME:
-			if (value[0] == '\0' || strchr(value, '=') != NULL)
-				raise_invalid(option->name,
-							  "It is the name of an environment variable of the server.");
-			break;
+		DefElem *element = lfirst(cell);
+		const source_option *option = source_option_find(element->defname, UserMappingRelationId);
+
+		if (option->is_secret && ++secrets[option->auth] > 1)
+			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+							errmsg("a secret is given more than once"),
+							errhint("Give it inline, by file or by environment variable.")));
 	}
+	foreach (cell, options)
+	{
+		DefElem *element = lfirst(cell);
+		const source_option *option = source_option_find(element->defname, UserMappingRelationId);
+
+		if (option->auth != AUTH_ANY && option->auth != auth)
+			raise_incomplete(option->auth);
+	}
+	if (auth != AUTH_NONE && secrets[auth] == 0)
+		raise_incomplete(auth);
+	for (int i = 0; i < lengthof(auth_rules[auth].required); i++)
+	{
+		const char *required = auth_rules[auth].required[i];
+
+		if (required != NULL && value_of(options, required) == NULL)
+			raise_incomplete(auth);
+	}
+	if (value_of(options, "api_key_header") != NULL &&
+		value_of(options, "api_key_parameter") != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("the key cannot be both in a header and in a parameter"),
+						errhint("Give api_key_header or api_key_parameter.")));
 }
 
 /*
@@ -240,12 +314,6 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 {
 	List *options = untransformRelOptions(PG_GETARG_DATUM(0));
 	Oid catalog = PG_GETARG_OID(1);
-	const char *auth = NULL;
-	int tokens = 0;
-	int passwords = 0;
-	int keys = 0;
-	bool has_username = false;
-	bool has_base_url = false;
 	ListCell *cell;
 
 	foreach (cell, options)
@@ -254,50 +322,12 @@ etl_http_options_validator(PG_FUNCTION_ARGS)
 		const source_option *option = source_option_find(element->defname, catalog);
 
 		if (option == NULL)
-		{
-			char *names = valid_options(catalog);
-
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-							errmsg("invalid option \"%s\"", element->defname),
-							names[0] ? errhint("Valid options in this context are: %s.", names)
-									 : errhint("There are no valid options in this context.")));
-		}
-		check_value(option, defGetString(element));
-		has_base_url |= strcmp(option->name, "base_url") == 0;
-		has_username |= strcmp(option->name, "username") == 0;
-		tokens += strncmp(option->name, "token", 5) == 0;
-		passwords += strncmp(option->name, "password", 8) == 0;
-		keys +=
-			strncmp(option->name, "api_key", 7) == 0 && strcmp(option->name, "api_key_header") != 0;
-		if (strcmp(option->name, "auth") == 0)
-			auth = defGetString(element);
+			raise_unknown(element->defname, catalog);
+		source_option_check(option, defGetString(element));
 	}
-	if (catalog == ForeignServerRelationId && !has_base_url)
-		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-						errmsg("option \"base_url\" is required"),
-						errhint("For example OPTIONS (base_url 'https://api.example.com').")));
-	if (catalog == UserMappingRelationId && options != NIL)
-	{
-		if (tokens > 1 || passwords > 1 || keys > 1)
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-							errmsg("a secret is given more than once"),
-							errhint("Give it inline, by file or by environment variable.")));
-		if ((tokens > 0) != (auth != NULL && strcmp(auth, "bearer") == 0))
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-							errmsg("auth 'bearer' and a token belong together"),
-							errhint("For example OPTIONS (auth 'bearer', token_file 'shop').")));
-		if ((keys > 0) != (auth != NULL && strcmp(auth, "api_key") == 0))
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-							errmsg("auth 'api_key' and a key belong together"),
-							errhint("For example OPTIONS (auth 'api_key', api_key_file 'shop').")));
-		if ((passwords > 0 || has_username) != (auth != NULL && strcmp(auth, "basic") == 0) ||
-			(passwords > 0) != has_username)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("auth 'basic', a username and a password belong together"),
-				 errhint(
-					 "For example OPTIONS (auth 'basic', username 'me', password_file 'shop').")));
-	}
+	if (catalog == ForeignServerRelationId)
+		check_server(options);
+	if (catalog == UserMappingRelationId)
+		check_user_mapping(options);
 	PG_RETURN_VOID();
 }

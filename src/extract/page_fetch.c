@@ -19,6 +19,9 @@
 /* How often a page that is not whole is fetched again. */
 #define MAX_BROKEN_PAGES 3
 
+static void authorize(void *arg, http_exchange *exchange);
+static bool refresh(void *arg, http_exchange *exchange);
+static TimestampTz hold(void *arg);
 static http_verdict judge(void *arg, http_exchange *exchange, TimestampTz now,
 						  TimestampTz *not_before);
 static void show_wait(void *arg, http_wait_reason reason, TimestampTz until,
@@ -30,7 +33,12 @@ static void show_wait(void *arg, http_wait_reason reason, TimestampTz until,
 http_pool *
 page_fetch_pool(extraction *e)
 {
-	http_pool_hooks hooks = {.arg = e, .judge = judge, .waiting = show_wait};
+	http_pool_hooks hooks = {.arg = e,
+							 .authorize = authorize,
+							 .judge = judge,
+							 .refresh = refresh,
+							 .hold = hold,
+							 .waiting = show_wait};
 
 	return http_pool_create(e->context, e->client, &e->from->retry, e->from->concurrency, &hooks);
 }
@@ -73,6 +81,33 @@ page_fetch_free(page_fetch *fetch)
 {
 	dlist_delete(&fetch->node);
 	MemoryContextDelete(fetch->exchange.context);
+}
+
+/* http_pool_hooks.authorize */
+static void
+authorize(void *arg, http_exchange *exchange)
+{
+	extraction *e = arg;
+
+	source_authorize(e->from, e->client, &exchange->request, &exchange->sent);
+}
+
+/* http_pool_hooks.refresh */
+static bool
+refresh(void *arg, http_exchange *exchange)
+{
+	extraction *e = arg;
+
+	return source_refresh_credentials(e->from, &exchange->sent, &exchange->refusals);
+}
+
+/* http_pool_hooks.hold: while every token is used up. */
+static TimestampTz
+hold(void *arg)
+{
+	extraction *e = arg;
+
+	return source_not_before(e->from);
 }
 
 /* http_pool_hooks.waiting: makes waits visible. */
@@ -172,6 +207,7 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 			verdict = HTTP_VERDICT_SUCCESS;
 			break;
 	}
+	verdict = source_note_answer(e->from, &exchange->sent, exchange->response, verdict, not_before);
 	MemoryContextSwitchTo(old);
 	return verdict;
 }

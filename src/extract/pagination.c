@@ -103,8 +103,8 @@ pagination_url(const pagination *p, const cursor *at, const char *item_url)
 }
 
 /*
- * A link as an absolute URL.  Raises for one that leads to a host that the source does
- * not name.
+ * A link as an absolute URL, without the credentials that the source may have repeated in
+ * it.  Raises for one that leads to a host that the source does not go to.
  */
 static char *
 follow(const char *link, const source *from, const http_request *request,
@@ -113,15 +113,17 @@ follow(const char *link, const source *from, const http_request *request,
 	char *url =
 		http_url_resolve(response->effective_url ? response->effective_url : request->url, link);
 
+	if (url != NULL)
+		url = source_without_credentials(from, url);
 	if (url == NULL || !source_may_follow(from, url))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("the next page after %s %s is on another host", request->method,
-						http_url_redact(request->url)),
-				 errdetail("The link is %s.", http_url_redact(url ? url : link)),
-				 errhint("Links are followed on the host of the server's base_url and those of its "
-						 "next_hosts.")));
-	return source_without_credentials(from, url);
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("the next page after %s %s is on another host", request->method,
+							   http_url_redact(request->url)),
+						errdetail("The link is %s.",
+								  source_hide_secrets(from, http_url_redact(url ? url : link))),
+						errhint("Links are followed on the host of the server's base_url and "
+								"those of its next_hosts.")));
+	return url;
 }
 
 /* Raises for a page that does not say what the pagination reads there. */

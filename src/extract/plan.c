@@ -75,7 +75,6 @@ read_request(extraction *e, extract_item *item, int row)
 						errmsg("the request leads to another host than the server's base_url"),
 						errdetail("The URL is %s.", http_url_redact(item->url)),
 						errhint("A path begins with / and is added to base_url.")));
-	item->headers = list_copy(e->from->headers);
 	forboth (name, names, text, texts)
 	{
 		http_header *header = palloc0(sizeof(http_header));

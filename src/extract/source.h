@@ -3,6 +3,10 @@
  * source.h
  *	  A source: what a server and its user mapping say about how to ask.
  *
+ * What goes over the wire is made by source_authorize(), for one attempt of one request:
+ * a request as the rest of the extension knows it has no credentials, so that it can be
+ * shown and kept.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef ETL_SOURCE_H
@@ -13,47 +17,48 @@
 
 #include "http/http.h"
 
+/* One window of a rate_limit: at most so many requests within so long. */
+typedef struct source_rate_limit
+{
+	int64 count;
+	int64 window_ms;
+} source_rate_limit;
+
 typedef struct source
 {
+	MemoryContext context; /* holds it and what it learns */
 	char *name;
+	Oid server;
+	Oid owner; /* of the server */
 	char *base_url;
 	http_client_options client;
 	http_retry_policy retry;
-	int concurrency; /* requests under way at once */
-	List *headers;	 /* of http_header *, credentials among them, marked secret */
-	List *secrets;	 /* of char *: what must not be shown, whatever quotes it */
+	List *rate_limits; /* of source_rate_limit *, as declared; NIL: none */
+	int concurrency;   /* requests at once */
+	List *headers;	   /* of http_header *: for all requests, not secret */
+	List *next_hosts;  /* of char *, "host" or "host:port" */
+
+	/* Secrets; the ones before the current ones may still be quoted by an answer. */
+	struct credentials *credentials;
+	struct credentials *former_credentials; /* NULL: none */
 } source;
 
-/* One option of a server or user mapping. */
-typedef enum option_type
-{
-	OPTION_TEXT,
-	OPTION_URL,
-	OPTION_DURATION,
-	OPTION_COUNT,
-	OPTION_SIZE,
-	OPTION_BOOLEAN,
-	OPTION_AUTH,
-	OPTION_FILE_NAME,
-	OPTION_HEADER_NAME,
-	OPTION_VARIABLE_NAME
-} option_type;
-
-typedef struct source_option
-{
-	const char *name;
-	Oid catalog; /* ForeignServerRelationId or UserMappingRelationId */
-	option_type type;
-	const char *meaning; /* for hints */
-} source_option;
-
-extern const source_option *source_option_find(const char *name, Oid catalog);
-extern int64 source_option_duration_ms(const char *name, const char *value);
-extern int64 source_option_number(const source_option *option, const char *value);
-
+/* source.c */
 extern source *source_open(const char *server_name);
-extern char *source_hide_secrets(const source *from, const char *text);
 extern bool source_may_follow(const source *from, const char *url);
+
+/* credentials.c */
+extern void source_authorize(source *from, http_client *client, const http_request *plain,
+							 http_request *authorized);
+extern http_verdict source_note_answer(source *from, const http_request *authorized,
+									   const http_response *response, http_verdict verdict,
+									   TimestampTz *not_before);
+extern bool source_refresh_credentials(source *from, const http_request *authorized, int *refusals);
+extern TimestampTz source_not_before(source *from);
+
+/* redact.c */
+extern char *source_hide_secrets(const source *from, const char *text);
+extern char *source_excerpt(const source *from, const char *text, size_t length, size_t limit);
 extern char *source_without_credentials(const source *from, const char *url);
 
 #endif /* ETL_SOURCE_H */

@@ -115,6 +115,10 @@ http_client_create(MemoryContext parent, const http_client_options *options)
 		http_client_options_init(own);
 	if (own->ca_file != NULL)
 		own->ca_file = MemoryContextStrdup(context, own->ca_file);
+	if (own->certificate != NULL)
+		own->certificate = MemoryContextStrdup(context, own->certificate);
+	if (own->key != NULL)
+		own->key = MemoryContextStrdup(context, own->key);
 	if (own->proxy != NULL)
 		own->proxy = MemoryContextStrdup(context, own->proxy);
 	if (own->user_agent != NULL)

@@ -277,6 +277,19 @@ http_easy_configure(http_transfer *transfer, int timeout_ms)
 		SET(CURLOPT_CAINFO, options->ca_file);
 		SET(CURLOPT_PROXY_CAINFO, options->ca_file);
 	}
+	SET(CURLOPT_SSLVERSION,
+		(long) (options->tls_1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
+	if (options->certificate != NULL && options->key != NULL && transfer->with_secrets)
+	{
+		struct curl_blob certificate = {(void *) options->certificate, strlen(options->certificate),
+										CURL_BLOB_COPY};
+		struct curl_blob key = {(void *) options->key, strlen(options->key), CURL_BLOB_COPY};
+
+		SET(CURLOPT_SSLCERT_BLOB, &certificate);
+		SET(CURLOPT_SSLKEY_BLOB, &key);
+		/* else OpenSSL would ask the terminal for the passphrase of an encrypted key */
+		SET(CURLOPT_KEYPASSWD, "");
+	}
 
 	if (transfer->with_body || transfer->post)
 	{
@@ -339,10 +352,14 @@ http_error_of_curl(CURLcode code, const char *message, bool head_started)
 		case CURLE_SSL_CLIENTCERT:
 		case CURLE_USE_SSL_FAILED:
 			return HTTP_ERROR_TLS;
-		case CURLE_PARTIAL_FILE:
-		case CURLE_GOT_NOTHING:
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_ERROR:
+			/* TLS 1.3 tells that a certificate is missing or bad after the handshake */
+			if (strstr(message, "alert") != NULL && strstr(message, "SSL routines") != NULL)
+				return HTTP_ERROR_TLS;
+			return HTTP_ERROR_RESET;
+		case CURLE_PARTIAL_FILE:
+		case CURLE_GOT_NOTHING:
 		case CURLE_HTTP2:
 		case CURLE_HTTP2_STREAM:
 		case CURLE_SSL_SHUTDOWN_FAILED:

@@ -37,6 +37,9 @@ typedef struct http_client_options
 	int max_redirects;		   /* default 5; one more is an error */
 	bool verify_tls;		   /* default true */
 	const char *ca_file;	   /* NULL: the system's */
+	bool tls_1_3;			   /* not less; default false: 1.2 */
+	const char *certificate;   /* our own, PEM text; NULL: none. Is a credential */
+	const char *key;		   /* of certificate, PEM text, not encrypted */
 	const char *proxy;		   /* NULL: none; the environment is not consulted */
 	const char *user_agent;	   /* NULL: etl/<version> */
 	int max_connections;	   /* of a client, kept alive; default 16 */
@@ -51,6 +54,7 @@ typedef struct http_request
 	const char *body;	/* NULL for none */
 	size_t body_length;
 	bool secret_body; /* holds credentials: a redirect never repeats it at another origin */
+	bool anonymous;	  /* no secret header and no client certificate goes with it */
 } http_request;
 
 typedef enum http_error
@@ -132,6 +136,8 @@ extern http_response *http_perform(http_client *client, const http_request *requ
 extern http_response *http_fetch(http_client *client, const http_request *request,
 								 const http_retry_policy *policy, http_wait_callback waiting,
 								 void *arg, http_outcome *outcome);
+extern bool http_quota(const http_response *response, TimestampTz now, int64 *remaining,
+					   TimestampTz *reset);
 extern http_verdict http_classify(const http_response *response, TimestampTz now,
 								  TimestampTz *not_before);
 extern const char *http_response_header(const http_response *response, const char *name);

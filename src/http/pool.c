@@ -85,7 +85,7 @@ http_pool_submit(http_pool *pool, http_exchange *exchange)
 	memset(&exchange->outcome, 0, sizeof(exchange->outcome));
 	exchange->response = NULL;
 	exchange->transfer = NULL;
-	exchange->refreshed = false;
+	exchange->refusals = 0;
 	exchange->counted = 0;
 	exchange->limit_waited = 0;
 	exchange->submitted = GetCurrentTimestamp();
@@ -216,10 +216,8 @@ settle(http_pool *pool, http_exchange *exchange)
 	exchange->outcome.verdict = verdict;
 	if (verdict == HTTP_VERDICT_REFRESH_AUTH)
 	{
-		if (!exchange->refreshed && pool->hooks.refresh != NULL &&
-			pool->hooks.refresh(pool->hooks.arg, exchange))
+		if (pool->hooks.refresh != NULL && pool->hooks.refresh(pool->hooks.arg, exchange))
 		{
-			exchange->refreshed = true;
 			try_again(pool, exchange, now, now);
 			return;
 		}

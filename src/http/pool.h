@@ -31,8 +31,7 @@ typedef struct http_exchange
 	dlist_node node;
 	struct http_transfer *transfer;
 	http_request sent;	   /* of the attempt under way, with credentials */
-	int credentials;	   /* for the authorize and refresh hooks: which ones were sent */
-	bool refreshed;		   /* credentials were refreshed once already */
+	int refusals;		   /* for the refresh hook: how often credentials were refused */
 	int counted;		   /* attempts that count */
 	int64 limit_waited;	   /* for rate limits, ms */
 	TimestampTz submitted; /* when it was ready to be sent */
@@ -61,7 +60,7 @@ typedef struct http_pool_hooks
 	http_verdict (*judge)(void *arg, http_exchange *exchange, TimestampTz now,
 						  TimestampTz *not_before);
 
-	/* After HTTP_VERDICT_REFRESH_AUTH: are there other credentials to try? */
+	/* After HTTP_VERDICT_REFRESH_AUTH: are there other credentials to try?  Bounds that itself. */
 	bool (*refresh)(void *arg, http_exchange *exchange);
 
 	/* Until when no request may be sent, from what all answers so far said; 0: at once. */

@@ -113,6 +113,28 @@ quota_reset(const http_response *response, TimestampTz now, TimestampTz *until)
 }
 
 /*
+ * What an answer says of the quota it was taken from: how many requests are left, and
+ * when the quota returns (0: not said).  False when it says nothing.
+ */
+bool
+http_quota(const http_response *response, TimestampTz now, int64 *remaining, TimestampTz *reset)
+{
+	const char *left = http_response_header(response, "x-ratelimit-remaining");
+	char *end;
+
+	if (left == NULL)
+		left = http_response_header(response, "ratelimit-remaining");
+	if (left == NULL || left[0] < '0' || left[0] > '9')
+		return false;
+	*remaining = strtoll(left, &end, 10);
+	if (*end != '\0')
+		return false;
+	if (!quota_reset(response, now, reset))
+		*reset = 0;
+	return true;
+}
+
+/*
  * What to do about an answer.  *not_before (may be NULL) becomes the time the server
  * named for the next attempt, which may be past, or 0 when it named none.
  */

@@ -72,7 +72,7 @@ http_transfer_start(http_client *client, const http_request *request)
 	transfer->started = http_monotonic_ms();
 	transfer->post = strcmp(request->method, "POST") == 0;
 	transfer->with_body = request->body != NULL;
-	transfer->with_secrets = true;
+	transfer->with_secrets = !request->anonymous;
 	transfer->head.context = context;
 	transfer->head.limit = MaxAllocSize;
 	transfer->body.context = context;

@@ -5,6 +5,7 @@ import hashlib
 
 import faults
 import people
+from accounts import OAuth
 from control import Control
 from data import World
 from datasets import Datasets
@@ -26,6 +27,7 @@ class App:
         self.options = options
         self.port = None
         self.other_port = None
+        self.tls_port = None
         self.world = World(options.seed, options.scale)
         self.github = GitHub(self)
         self.pages = Pages(options.seed)
@@ -59,7 +61,7 @@ class App:
             else:
                 response = self.guarded(request, path)
             if response.etag:
-                response = conditional(request, response, path, self.rate_limit)
+                response = conditional(request, response, path, self.rate_limit.of(request))
         except BadRequest as error:
             response = error_response(error.status, str(error))
         return response
@@ -75,14 +77,17 @@ class App:
                     self, request, rule.params,
                     lambda wanted: self.normal(wanted, self.github.canonical(wanted.path)),
                     by_rule=True))
+        if path == "/oauth/token":
+            return self.normal(request, path)
         limited = self.rate_limit.explicit or path.startswith(GITHUB_PATHS)
+        limit = self.rate_limit.of(request)
         response = self.authentication.refusal(request)
         if response is None and limited and path != "/rate_limit":
-            response = self.rate_limit.refusal()
+            response = limit.refusal()
         if response is None:
             response = self.normal(request, path)
         if limited and response.fault is None:
-            response.headers += self.rate_limit.headers()
+            response.headers += limit.headers()
         return response
 
     def normal(self, request, path):
@@ -98,6 +103,8 @@ class App:
             return json_response({"status": "ok"})
         if path.startswith("/datasets/"):
             return self.datasets.route(request, path[len("/datasets/"):])
+        if path == "/oauth/token" and isinstance(self.authentication, OAuth):
+            return self.authentication.grant(request)
         if request.method not in ("GET", "HEAD") and not path.startswith("/pages/"):
             return error_response(405, "Method Not Allowed", [("Allow", "GET, HEAD")])
         if path.startswith("/pages/") and path.count("/") == 2:

@@ -53,6 +53,8 @@ class Connection:
             self.app.journal.connections += 1
         entry, started = self.app.journal.begin(
             request, path, self.listener, self.number, control)
+        if request.scheme == "https":
+            entry["client_certificate"] = self.client_name()
         self.body_sent = 0
         self.status_sent = None
         outcome = "aborted"
@@ -107,7 +109,16 @@ class Connection:
             raise BadRequest("malformed body") from error
         if words[2] == "HTTP/1.0":
             headers.setdefault("connection", "close")
-        return Request(words[0], words[1], headers, body)
+        request = Request(words[0], words[1], headers, body)
+        if self.writer.get_extra_info("ssl_object"):
+            request.scheme = "https"
+        return request
+
+    def client_name(self):
+        """Return the common name of the client's certificate, None without one."""
+        certificate = self.writer.get_extra_info("peercert") or {}
+        return next((value for part in certificate.get("subject", ()) for name, value in part
+                     if name == "commonName"), None)
 
     async def read_body(self, headers):
         """Return the body that the headers announce."""

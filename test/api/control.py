@@ -1,6 +1,7 @@
 """The endpoints under /control, by which a test changes and inspects the server."""
 
 import faults
+from accounts import OAuth, TokenLimits
 from guards import Authentication, RateLimit
 from message import BadRequest, error_response, json_response
 from rules import Rule, Script
@@ -30,8 +31,9 @@ class Control:
     def get_info(self, request):
         """Ports, seed, clock and the names of all faults."""
         app = self.app
-        return {"port": app.port, "other_port": app.other_port, "seed": app.options.seed,
-                "now": iso(app.now), "latency_ms": app.latency * 1000, "gzip": app.gzip,
+        return {"port": app.port, "other_port": app.other_port, "tls_port": app.tls_port,
+                "seed": app.options.seed, "now": iso(app.now),
+                "latency_ms": app.latency * 1000, "gzip": app.gzip,
                 "faults": {name: (function.__doc__ or "").strip().split("\n")[0]
                            for name, function in sorted(faults.FAULTS.items())}}
 
@@ -78,8 +80,16 @@ class Control:
         return self.get_clock(request)
 
     def post_rate_limit(self, request):
-        """Enforce a limit: {"limit":5,"window_seconds":2,"status":403}; {} lifts it."""
+        """Enforce a limit: {"limit":5,"window_seconds":2,"status":403}; {} lifts it.
+
+        "per_token": each token has its own; {"query": "key"} if it is in a parameter.
+        """
         spec = request.json()
+        if spec.get("per_token"):
+            self.app.rate_limit = TokenLimits(
+                spec.get("query"), limit=int(spec["limit"]), status=int(spec.get("status", 403)),
+                window_seconds=float(spec.get("window_seconds", 3600)))
+            return spec
         self.app.rate_limit = RateLimit(
             int(spec.get("limit", 10_000_000)), float(spec.get("window_seconds", 3600)),
             int(spec.get("status", 403)), explicit="limit" in spec)
@@ -91,6 +101,26 @@ class Control:
         self.app.authentication = Authentication(
             spec["token"], spec.get("header"), spec.get("query"))
         return {"required": spec["token"] is not None}
+
+    def get_oauth(self, request):
+        """What was asked for at /oauth/token."""
+        return self.app.authentication.describe()
+
+    def post_oauth(self, request):
+        """Require access tokens: {"clients":{"id":"secret"},"expires_in":3600}.
+
+        "expires_in" is what is said (null: nothing), "valid_seconds" what is true;
+        "client_auth" allows only basic or body; "answer" replaces members of the answer.
+        """
+        spec = request.json()
+        self.app.authentication = OAuth(
+            spec["clients"], spec.get("expires_in", 3600), spec.get("valid_seconds"),
+            spec.get("client_auth"), spec.get("answer"))
+        return {"clients": len(spec["clients"])}
+
+    def delete_oauth(self, request):
+        """Revoke all access tokens."""
+        return {"revoked": self.app.authentication.revoke()}
 
     def post_settings(self, request):
         """Change {"latency_ms":N,"gzip":true}."""

@@ -92,7 +92,7 @@ class GitHub:
         """Return the answer to a canonical path, or None if it is none of ours."""
         parts = path.strip("/").split("/")
         if parts == ["rate_limit"]:
-            return self.app.rate_limit.describe()
+            return self.app.rate_limit.of(request).describe()
         if parts[0] == "repositories":
             return not_found()
         if parts[0] == "users" and len(parts) == 2 and not parts[1].isdigit():

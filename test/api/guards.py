@@ -8,28 +8,27 @@ from message import error_response, json_response
 
 
 class Authentication:
-    """Requires a token if one is set."""
+    """Requires a token, or one of several, if one is set."""
 
     def __init__(self, token=None, header=None, query=None):
-        self.token = token
+        self.tokens = token if isinstance(token, list) else [] if token is None else [token]
         self.header = header
         self.query = query
 
     def refusal(self, request):
         """Return the 401 for a request without the right token, None for one with it."""
-        if self.token is None:
+        if not self.tokens:
             return None
+        accepted = self.tokens
         if self.query:
             given = request.query.get(self.query)
-            accepted = (self.token,)
         elif self.header:
             given = request.headers.get(self.header.lower())
-            accepted = (self.token,)
         else:
             given = request.headers.get("authorization")
             scheme, _, secret = (given or "").partition(" ")
             given = given and f"{scheme.lower()} {secret}"
-            accepted = (f"bearer {self.token}", f"token {self.token}")
+            accepted = [f"{word} {token}" for token in self.tokens for word in ("bearer", "token")]
         if not given:
             return error_response(401, "Requires authentication",
                                   [("WWW-Authenticate", "Bearer")])
@@ -49,6 +48,10 @@ class RateLimit:
         self.explicit = explicit
         self.used = 0
         self.reset_at = 0
+
+    def of(self, request):
+        """Return the limit that counts a request: one for all."""
+        return self
 
     def refusal(self):
         """Count a request; return the refusal if it is over the limit, None if it is not."""

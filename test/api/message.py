@@ -31,11 +31,12 @@ class Request:
         self.path = unquote(self.raw_path)
         self.pairs = parse_qsl(self.query_string, keep_blank_values=True)
         self.query = dict(self.pairs)
+        self.scheme = "http"
 
     @property
     def base(self):
         """Return the address of this server as the client wrote it."""
-        return f"http://{self.headers.get('host', 'localhost')}"
+        return f"{self.scheme}://{self.headers.get('host', 'localhost')}"
 
     def number(self, name, default, low=0, high=1 << 62):
         """Return a query parameter as an integer within bounds; nonsense is the default."""

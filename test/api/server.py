@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import os
 import signal
+import ssl
 import sys
 
 from app import App
@@ -28,6 +29,12 @@ def parse_arguments(arguments=None):
     parser.add_argument("--log", help="one JSON line per request; FILE.control for control")
     parser.add_argument("--latency-ms", type=float, default=0)
     parser.add_argument("--require-token", metavar="TOKEN")
+    parser.add_argument("--tls-certificate", metavar="FILE",
+                        help="opens a third port that speaks TLS, PEM with the key")
+    parser.add_argument("--tls-client-ca", metavar="FILE",
+                        help="asks clients for a certificate of this authority")
+    parser.add_argument("--tls-client", choices=("optional", "required"), default="required")
+    parser.add_argument("--tls-max", choices=("1.2", "1.3"), default="1.3")
     parser.add_argument("--no-gzip", action="store_true", help="never compress")
     return parser.parse_args(arguments)
 
@@ -51,21 +58,34 @@ def remove_own(path, text):
         pass
 
 
+def tls_context(options):
+    """Return how the third port speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.tls_certificate)
+    if options.tls_max == "1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if options.tls_client_ca:
+        context.load_verify_locations(options.tls_client_ca)
+        context.verify_mode = (ssl.CERT_REQUIRED if options.tls_client == "required"
+                               else ssl.CERT_OPTIONAL)
+    return context
+
+
 class Listeners:
-    """The two ports and the connections to them."""
+    """The ports and the connections to them."""
 
     def __init__(self, app):
         self.app = app
         self.connections = {}
         self.count = 0
 
-    async def open(self, name, port):
+    async def open(self, name, port, tls=None):
         """Listen on a port; return the server and the port it got."""
         async def accept(reader, writer):
             await self.serve(name, reader, writer)
 
         server = await asyncio.start_server(accept, self.app.options.host, port, limit=MAX_HEAD,
-                                            backlog=1024)
+                                            backlog=1024, ssl=tls)
         return server, server.sockets[0].getsockname()[1]
 
     async def serve(self, name, reader, writer):
@@ -78,7 +98,7 @@ class Listeners:
         connection = Connection(self.app, reader, writer, name, self.count)
         try:
             await connection.serve()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         except asyncio.CancelledError:
             # Only stopping cancels, and it has no use for a traceback.
@@ -108,6 +128,8 @@ async def run(options):
         loop.add_signal_handler(number, stopping.set)
     server, app.port = await listeners.open("main", options.port)
     other, app.other_port = await listeners.open("other", options.other_port)
+    if options.tls_certificate:
+        secure, app.tls_port = await listeners.open("main", 0, tls_context(options))
     files = {options.pid_file: f"{os.getpid()}\n", options.port_file: f"{app.port}\n"}
     files.pop(None, None)
     for path, text in files.items():
@@ -117,6 +139,8 @@ async def run(options):
     await stopping.wait()
     server.close()
     other.close()
+    if options.tls_certificate:
+        secure.close()
     await listeners.stop()
     app.journal.close()
     for path, text in files.items():

@@ -1,5 +1,6 @@
 """Self-tests of the server: python3 -m unittest discover -s test/api"""
 
+import base64
 import gzip
 import http.client
 import json
@@ -268,6 +269,50 @@ class GitHubTest(ApiTest):
         self.control("POST", "auth", {"token": "k", "header": "X-Api-Key"})
         self.assertEqual(self.get("/posts", X_Api_Key="k").status, 200)
         self.assertEqual(self.get("/posts").status, 401)
+
+    def test_several_tokens(self):
+        self.control("POST", "auth", {"token": ["a", "b"]})
+        self.control("POST", "rate_limit", {"per_token": True, "limit": 2})
+        asked = [self.get("/posts", Authorization=f"Bearer {token}") for token in "aabcab"]
+        self.assertEqual([answer.status for answer in asked], [200, 200, 200, 401, 403, 200])
+        self.assertEqual(asked[1].headers["X-RateLimit-Remaining"], "0")
+        self.assertEqual(asked[2].headers["X-RateLimit-Remaining"], "1")
+
+    def token(self, form, **headers):
+        """Return the answer of the token endpoint."""
+        return self.ask("POST", "/oauth/token", form, {
+            "Content-Type": "application/x-www-form-urlencoded", **headers})
+
+    def test_oauth(self):
+        self.control("POST", "oauth", {"clients": {"me": "s3cret"}, "expires_in": 60})
+        self.assertEqual(self.get("/posts").status, 401)
+        grant = "grant_type=client_credentials"
+        refused = self.token(f"{grant}&client_id=me&client_secret=no")
+        self.assertEqual((refused.status, refused.json()["error"]), (401, "invalid_client"))
+        self.assertEqual(self.token("grant_type=password").status, 400)
+        answer = self.token(f"{grant}&scope=a+b&client_id=me&client_secret=s3cret").json()
+        self.assertEqual((answer["token_type"], answer["expires_in"]), ("Bearer", 60))
+        basic = "Basic " + base64.b64encode(b"me:s3cret").decode()
+        second = self.token(grant, Authorization=basic).json()["access_token"]
+        for token in (answer["access_token"], second):
+            self.assertEqual(self.get("/posts", Authorization=f"Bearer {token}").status, 200)
+        asked = self.control("GET", "oauth")
+        self.assertEqual(asked["issued"], 2)
+        self.assertEqual([entry["client_auth"] for entry in asked["grants"]],
+                         ["body", "body", "body", "basic"])
+        self.assertEqual(self.control("DELETE", "oauth"), {"revoked": 2})
+        self.assertEqual(self.get("/posts", Authorization=f"Bearer {second}").status, 401)
+        self.assertNotIn(second, json.dumps(self.control("GET", "log")))
+
+    def test_oauth_expiry(self):
+        self.control("POST", "oauth", {"clients": {"me": "s3cret"}, "expires_in": None,
+                                       "valid_seconds": 0.2, "answer": {"token_type": "x"}})
+        answer = self.token("grant_type=client_credentials&client_id=me&client_secret=s3cret")
+        self.assertEqual(set(answer.json()), {"access_token", "token_type"})
+        header = f"Bearer {answer.json()['access_token']}"
+        self.assertEqual(self.get("/posts", Authorization=header).status, 200)
+        time.sleep(0.25)
+        self.assertEqual(self.get("/posts", Authorization=header).status, 401)
 
     def test_compression(self):
         target = "/repos/apache/airflow/issues?per_page=100"

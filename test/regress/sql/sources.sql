@@ -65,10 +65,39 @@ SELECT v, pg_temp.server_option('user_agent', v) FROM unnest(ARRAY['shop/1.0 (+h
 SELECT pg_temp.server_option('user_agent', v) FROM unnest(ARRAY[E'two\nlines', E'carriage\rreturn']) v;
 SELECT v, pg_temp.server_option('ca_file', v) FROM unnest(ARRAY['/etc/ssl/own.pem']) v;
 
--- what there is not
+-- headers: a JSON object; none that frames the request or holds credentials
+SELECT v, pg_temp.server_option('headers', v) FROM unnest(ARRAY['{}', '{"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}', '{"X-Number": 1.50, "X-Flag": true, "X-Empty": ""}', '{"X-Shop": "tab\tis fine"}']) v;
+SELECT v, pg_temp.server_option('headers', v) FROM unnest(ARRAY['', 'Accept: application/json', '[]', '"Accept"', '{"Accept": null}', '{"Accept": ["a", "b"]}', '{"Accept": {}}', '{"Accept"}',
+	'{"": "x"}', '{"two words": "x"}', '{"X-Shop:": "x"}', '{"X-Shop": "a\r\nY: b"}']) v;
+SELECT v, pg_temp.server_option('headers', format('{"%s": "s3cr3t"}', v)) FROM unnest(ARRAY['Authorization', 'PROXY-AUTHORIZATION', 'Cookie', 'x-api-key', 'Private-Token', 'Host', 'content-length', 'Transfer-Encoding', 'Connection', 'Accept-Encoding', 'Expect']) v;
+
+-- budgets: windows of requests
+SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['5000/hour', '20/second, 5000/hour', '100 / 15 minutes', '1/1 ms', '10/7 days', '3/day,1/s', '2147483647/day', '5/00:10']) v;
+SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['', '5000', '/hour', '5000/', '0/hour', '-1/hour', '1.5/hour', '5000/fortnight', '5000/month', '5000/8 days', '5000/0 seconds', '5000/-1 hour',
+	'20/second,', '20/second;5000/hour', '5000 per hour', '2147483648/day', 'many/hour']) v;
+SELECT n, left(pg_temp.server_option('rate_limit', repeat('1/s,', n) || '1/s'), 5) FROM unnest(ARRAY[7, 8]) n;
+SELECT v, pg_temp.server_option('concurrency', v) FROM unnest(ARRAY['1', '8', '256']) v;
+SELECT v, pg_temp.server_option('concurrency', v) FROM unnest(ARRAY['0', '257', '-1', '', 'all']) v;
+
+-- hosts that links may lead to
+SELECT v, pg_temp.server_option('next_hosts', v) FROM unnest(ARRAY['files.example.com', 'files.example.com, cdn.example.com:8443,127.0.0.1', '[::1]:8443']) v;
+SELECT v, pg_temp.server_option('next_hosts', v) FROM unnest(ARRAY['', 'files.example.com,', 'https://files.example.com', 'files.example.com/x', '*.example.com', '*', 'user@example.com', 'a b', 'files.example.com:99999', 'x?y']) v;
+
+-- TLS
+SELECT v, pg_temp.server_option('min_tls_version', v) FROM unnest(ARRAY['1.2', '1.3', '1.1', '1.4', 'TLSv1.2', '']) v;
+SELECT pg_temp.server_option('client_certificate_file', 'shop.pem');
+SELECT pg_temp.server_option('client_key_file', 'shop.key');
+SELECT v, pg_temp.server_option('client_key_file', v) FROM unnest(ARRAY['/etc/ssl/private/key.pem', '../key.pem', '']) v;
+CREATE SERVER so_try FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'https://api.example.com', client_certificate_file 'shop.pem', client_key_file 'shop.key');
+ALTER SERVER so_try OPTIONS (DROP client_key_file);
+DROP SERVER so_try;
+
+-- what there is not, and what may have been meant
 SELECT pg_temp.server_option('host', 'api.example.com');
 SELECT pg_temp.server_option('token', 'secret-value');
 SELECT pg_temp.server_option('BASE_URL', 'https://api.example.com');
+SELECT left(v, 20), substring(pg_temp.server_option(v, 'x') FROM '[|] ([^|]*) Valid') FROM unnest(ARRAY['base_ur', 'timeouts', 'timout', 'max_retries', 'max_attemps', 'user-agent', 'useragent', 'ratelimit', 'verify_ssl', 'header', 'ca_fil',
+	'x', 'zzzzzzzzzzzz', 'password_file', 'auth', repeat('base_url', 100)]) v;
 \t off
 \pset format aligned
 CREATE SERVER so_try FOREIGN DATA WRAPPER etl_http;
@@ -101,6 +130,34 @@ SELECT v, left(pg_temp.mapping(v), 5) FROM unnest(ARRAY['auth ''bearer'', token 
 SELECT v, left(pg_temp.mapping(v), 5) FROM unnest(ARRAY['auth ''api_key''', 'api_key ''k''', 'auth ''bearer'', api_key ''k''', 'auth ''api_key'', token ''k''', 'auth ''api_key'', api_key ''k'', api_key_file ''f''',
 	'auth ''api_key'', api_key_header ''X-Key''', 'auth ''api_key'', api_key ''''', 'auth ''api_key'', api_key ''k'', api_key_header ''X Key''', 'auth ''api_key'', api_key ''k'', api_key_header ''Host''',
 	'auth ''api_key'', api_key ''k'', api_key_header ''''', 'auth ''api_key'', api_key_file ''../k''']) v;
+
+-- a key in a parameter, several tokens, OAuth
+\pset format unaligned
+\t on
+SELECT v, pg_temp.mapping(v) FROM unnest(ARRAY[
+	'auth ''api_key'', api_key ''k'', api_key_parameter ''key''', 'auth ''api_key'', api_key_file ''shop'', api_key_parameter ''filter[key]''',
+	'auth ''bearer'', tokens ''a, b, c''', 'auth ''bearer'', tokens_file ''shop''', 'auth ''bearer'', tokens_env ''SHOP_TOKENS''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''http://127.0.0.1:80/t?api-version=1.0'', client_id ''me'', client_secret_file ''shop'', client_auth ''body''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me'', client_secret_env ''SHOP'', client_auth ''basic'', scope ''read write'', audience ''https://api.example.com''']) v;
+SELECT v, pg_temp.mapping(v) FROM unnest(ARRAY[
+	'auth ''api_key'', api_key ''k'', api_key_parameter ''key'', api_key_header ''X-Key''', 'auth ''api_key'', api_key_parameter ''key''', 'auth ''api_key'', api_key ''k'', api_key_parameter ''a&b''',
+	'auth ''api_key'', api_key ''k'', api_key_parameter ''''', 'auth ''bearer'', token ''t'', api_key_parameter ''key''', 'auth ''none'', api_key_header ''X-Key''',
+	'auth ''bearer'', token ''a'', tokens ''b''', 'auth ''bearer'', tokens ''a'', tokens_file ''b''', 'tokens ''a''', 'auth ''bearer'', tokens_file ''../a''',
+	'auth ''oauth2_client_credentials''', 'auth ''oauth2_client_credentials'', client_id ''me'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me'', client_secret ''s'', client_secret_file ''f''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me'', client_secret ''s'', client_auth ''post''',
+	'auth ''oauth2_client_credentials'', token_url ''login.example.com/token'', client_id ''me'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''https://me:s@login.example.com/token'', client_id ''me'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token#x'', client_id ''me'', client_secret ''s''',
+	'auth ''oauth2_client_credentials'', token_url ''https://login.example.com/token'', client_id ''me'', client_secret ''s'', token ''t''',
+	'auth ''bearer'', token ''t'', scope ''read''', 'token_url ''https://login.example.com/token''']) v;
+SELECT v, substring(pg_temp.mapping(format('%I ''x''', v)) FROM '[|] ([^|]*) Valid') FROM unnest(ARRAY['tokenfile', 'tokens_fil', 'pasword', 'client_secre', 'clientid', 'timeout', 'x']) v;
+\t off
+\pset format aligned
+
 -- a mistyped secret is not repeated in the error
 CREATE USER MAPPING FOR CURRENT_USER SERVER so_api OPTIONS (auth 's3cr3t');
 CREATE USER MAPPING FOR CURRENT_USER SERVER so_api OPTIONS (auth 'bearer', token_file '/s3cr3t');
@@ -117,6 +174,39 @@ ALTER SERVER so_api OPTIONS (ADD timeout '5 s');
 ALTER SERVER so_api OPTIONS (SET timeout 'never');
 ALTER SERVER so_api OPTIONS (DROP base_url);
 SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'so_api';
+
+-- who may turn verification off, and see a user mapping
+BEGIN;
+DO $$ BEGIN IF to_regrole('etl_admin') IS NULL THEN CREATE ROLE etl_admin; END IF; END $$;
+CREATE ROLE so_owner;
+CREATE ROLE so_other;
+GRANT USAGE ON FOREIGN DATA WRAPPER etl_http TO so_owner;
+SET ROLE so_owner;
+SAVEPOINT refused;
+CREATE SERVER so_unsafe FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'https://api.example.com', verify_tls 'off');
+ROLLBACK TO refused;
+CREATE SERVER so_mine FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'https://api.example.com', verify_tls 'on');
+SAVEPOINT refused;
+ALTER SERVER so_mine OPTIONS (SET verify_tls 'no');
+ROLLBACK TO refused;
+RESET ROLE;
+GRANT etl_admin TO so_owner;
+SET ROLE so_owner;
+ALTER SERVER so_mine OPTIONS (SET verify_tls 'no');
+RESET ROLE;
+REVOKE etl_admin FROM so_owner;
+SET ROLE so_owner;
+SAVEPOINT refused;
+ALTER SERVER so_mine OPTIONS (SET base_url 'https://elsewhere.example.com');
+ROLLBACK TO refused;
+ALTER SERVER so_mine OPTIONS (SET base_url 'https://elsewhere.example.com', DROP verify_tls);
+CREATE USER MAPPING FOR so_owner SERVER so_mine OPTIONS (auth 'bearer', token 's3cr3t');
+GRANT USAGE ON FOREIGN SERVER so_mine TO so_other;
+SELECT umoptions FROM pg_user_mappings WHERE srvname = 'so_mine';
+SET ROLE so_other;
+SELECT usename, umoptions FROM pg_user_mappings WHERE srvname = 'so_mine';
+SELECT umoptions FROM pg_user_mapping;
+ROLLBACK;
 
 -- there are no foreign tables over http: the wrapper has no handler
 CREATE SCHEMA so;
