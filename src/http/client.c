@@ -350,8 +350,9 @@ collect(http_client *client)
 
 /*
  * Wait for one thing to happen to the client's transfers, at most so many milliseconds
- * (-1: for ever), and act on it; afterwards some may have finished.  Raises what CHECK_FOR_INTERRUPTS() raises, and when there
- * is no memory or descriptor left; the transfers then have to be abandoned.
+ * (-1: for ever), and act on it; afterwards some may have finished.  Raises what
+ * CHECK_FOR_INTERRUPTS() raises, and when there is no memory or descriptor left; the transfers then
+ * have to be abandoned.
  */
 void
 http_client_step(http_client *client, int max_ms)
