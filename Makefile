@@ -21,8 +21,11 @@ ETL_SQL = sql/etl--$(EXTVERSION).sql
 DATA_built = $(ETL_SQL)
 EXTRA_CLEAN = $(ETL_SQL) $(OBJS:.o=.bc) $(OBJS:.o=.d)
 
-PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl zlib)
-SHLIB_LINK = $(shell pkg-config --libs libcurl zlib)
+# zstd files are read where there is libzstd; "make LIBZSTD=" builds without.
+LIBZSTD := $(shell pkg-config --exists libzstd && echo libzstd)
+
+PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl zlib $(LIBZSTD)) $(if $(LIBZSTD),-DETL_ZSTD)
+SHLIB_LINK = $(shell pkg-config --libs libcurl zlib $(LIBZSTD))
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-cast-function-type $(if $(CI),-Werror)
 
 REGRESS = $(patsubst test/regress/sql/%.sql,%,$(sort $(wildcard test/regress/sql/*.sql)))

@@ -162,12 +162,13 @@ DECLARE
 	n record := etl._parse_name(target);
 	placeholders text[] := '{ds,data_interval_start,data_interval_end,run_id}';
 	pages jsonb;
+	decode jsonb;
 	rules jsonb;
 	part text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	PERFORM etl._check_source(server);
-	PERFORM etl._check_option_names('options of etl.add_extract', options, '{conditional}');
+	PERFORM etl._check_option_names('options of etl.add_extract', options, '{conditional,charset,compression,csv}');
 	IF jsonb_typeof(coalesce(options -> 'conditional', 'true')) <> 'boolean' THEN
 		RAISE EXCEPTION 'invalid option "conditional": %', options -> 'conditional'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is true (the default), or false: pages are asked for whether they have changed or not.';
@@ -198,7 +199,9 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the path to the records of a page, such as $[*] or $.data[*].';
 	END IF;
 	PERFORM etl._check_record_path(records);
+	decode := etl._check_format(format, records, options);
 	pages := etl._check_pagination(pagination);
+	PERFORM etl._check_format_pagination(format, pages);
 	rules := etl._check_error_rules(on_status, error_rules);
 	PERFORM etl._check_interval_settings(reads, record_time, recheck, retain, on_rerun, rules);
 	watermark := etl._check_watermark(watermark, reads, for_each);
@@ -206,8 +209,11 @@ BEGIN
 		RAISE EXCEPTION 'invalid method "%"', method
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Methods are: GET, POST.';
 	ELSIF body IS NOT NULL AND method <> 'POST' THEN
-		RAISE EXCEPTION 'a body needs method POST' USING ERRCODE = 'invalid_parameter_value';
+		RAISE EXCEPTION 'a body needs method POST'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Declare the task with method => ''POST''.';
 	END IF;
+	PERFORM etl._check_body(body, placeholders) WHERE body IS NOT NULL;
+	PERFORM etl._check_body_parameter(body, pages);
 	IF on_item_error IS NULL OR on_item_error NOT IN ('fail', 'skip') THEN
 		RAISE EXCEPTION 'invalid on_item_error "%"', on_item_error
 			USING ERRCODE = 'invalid_parameter_value',
@@ -247,7 +253,7 @@ BEGIN
 			'on_invalid', CASE WHEN record_schema IS NOT NULL THEN on_invalid END,
 			'on_rerun', on_rerun, 'options', options, 'on_status', nullif(on_status, '{}'), 'error_rules', nullif(error_rules, '[]'), 'rules', rules,
 			'watermark', watermark, 'reads', nullif(reads, 'interval'), 'record_time', record_time, 'recheck', recheck, 'retain', retain,
-			'on_item_error', nullif(on_item_error, 'fail'), 'method', nullif(method, 'GET'), 'format', nullif(format, 'json'),
+			'on_item_error', nullif(on_item_error, 'fail'), 'method', nullif(method, 'GET'), 'format', nullif(format, 'json'), 'decode', decode,
 			'contract', nullif(contract, 'evolve')))
 			-- not stripped of their nulls: a body and a schema may have some
 			|| CASE WHEN body IS NULL THEN '{}' ELSE jsonb_build_object('body', body) END

@@ -131,6 +131,19 @@ try_records(const char *body, const record_range *ranges, int count, record_outc
 	return error;
 }
 
+/* What was found to be no record before anything parsed it says so itself. */
+static void
+apply_flaws(const split_result *records, record_outcome *outcomes)
+{
+	for (int i = 0; i < records->flaw_count; i++)
+	{
+		record_outcome *outcome = &outcomes[records->flaws[i].record];
+
+		outcome->reason_code = pstrdup(unpack_sql_state(records->flaws[i].sqlstate));
+		outcome->reason = pstrdup(records->flaws[i].reason);
+	}
+}
+
 /* Parses all records and looks for their keys. */
 static record_outcome *
 judge_records(const raw_target *target, const char *body, const split_result *records)
@@ -153,6 +166,7 @@ judge_records(const raw_target *target, const char *body, const split_result *re
 			}
 		}
 	}
+	apply_flaws(records, outcomes);
 	for (int i = 0; i < records->count; i++)
 	{
 		ListCell *cell;
@@ -327,6 +341,8 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 				   const split_result *records, const record_outcome *outcomes, const char *request)
 {
 	int count = records->count;
+	const char *received = records->origin ? records->origin : body;
+	const record_range *ranges = records->origins ? records->origins : records->records;
 	Datum *numbers = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *offsets = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *bytes = palloc(sizeof(Datum) * Max(count, 1));
@@ -342,9 +358,9 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 		if (outcomes[i].reason == NULL)
 			continue;
 		numbers[refused] = Int32GetDatum(i);
-		offsets[refused] = Int64GetDatum((int64) records->records[i].offset);
-		bytes[refused] = PointerGetDatum(cstring_to_text_with_len(body + records->records[i].offset,
-																  records->records[i].length));
+		offsets[refused] = Int64GetDatum((int64) ranges[i].offset);
+		bytes[refused] = PointerGetDatum(
+			cstring_to_text_with_len(received + ranges[i].offset, ranges[i].length));
 		codes[refused] = CStringGetTextDatum(outcomes[i].reason_code);
 		reasons[refused++] = CStringGetTextDatum(outcomes[i].reason);
 	}

@@ -9,14 +9,17 @@
  * page whose structure is broken or cut short has no records at all: a part of it must
  * never be taken for the whole.
  *
- * Nothing here raises, whatever the bytes; errors are values.  Depth costs no stack: a
+ * What is wrong with the bytes raises nothing; errors are values.  Depth costs no stack: a
  * value is skipped by counting brackets, and recursion is as deep as the path is long.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "extract/record_path.h"
 #include "extract/split.h"
@@ -30,6 +33,66 @@ typedef struct splitter
 } splitter;
 
 static bool split_value(splitter *s, List *path, int step);
+
+/*
+ * Adds a record.
+ */
+void
+split_add_record(split_result *result, size_t offset, size_t length)
+{
+	if (result->count == result->allocated)
+	{
+		int allocated = Max(128, result->allocated * 2);
+
+		if (result->count > INT_MAX / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a page has too many records"),
+					 errhint("Ask for smaller pages.")));
+		result->records = result->records == NULL
+							  ? palloc(sizeof(record_range) * allocated)
+							  : repalloc_huge(result->records, sizeof(record_range) * allocated);
+		if (result->origins != NULL)
+			result->origins = repalloc_huge(result->origins, sizeof(record_range) * allocated);
+		result->allocated = allocated;
+	}
+	result->records[result->count].offset = offset;
+	result->records[result->count].length = length;
+	result->count++;
+}
+
+/*
+ * Says where the record added last comes from.  Once for every record, or for none.
+ */
+void
+split_add_origin(split_result *result, size_t offset, size_t length)
+{
+	if (result->origins == NULL)
+		result->origins =
+			MemoryContextAllocHuge(CurrentMemoryContext, sizeof(record_range) * result->allocated);
+	result->origins[result->count - 1].offset = offset;
+	result->origins[result->count - 1].length = length;
+}
+
+/*
+ * Says that the record added last is none, and why (a string that stays).
+ */
+void
+split_add_flaw(split_result *result, int sqlstate, const char *reason)
+{
+	int count = result->flaw_count;
+
+	/* as many as a power of two: the array is full */
+	if ((count & (count - 1)) == 0)
+	{
+		size_t size = sizeof(record_flaw) * Max(2 * (size_t) count, 1);
+
+		result->flaws = result->flaws == NULL ? palloc(size) : repalloc_huge(result->flaws, size);
+	}
+	result->flaws[count].record = result->count - 1;
+	result->flaws[count].sqlstate = sqlstate;
+	result->flaws[count].reason = reason;
+	result->flaw_count++;
+}
 
 static bool
 fail(splitter *s, const char *problem)
@@ -125,24 +188,13 @@ skip_value(splitter *s)
 static bool
 take_record(splitter *s)
 {
-	split_result *result = s->result;
 	const char *start;
 
 	skip_space(s);
 	start = s->at;
 	if (!skip_value(s))
 		return false;
-	if (result->count == result->allocated)
-	{
-		result->allocated = Max(128, result->allocated * 2);
-		result->records =
-			result->records == NULL
-				? palloc(sizeof(record_range) * result->allocated)
-				: repalloc_huge(result->records, sizeof(record_range) * result->allocated);
-	}
-	result->records[result->count].offset = start - s->body;
-	result->records[result->count].length = s->at - start;
-	result->count++;
+	split_add_record(s->result, start - s->body, s->at - start);
 	return true;
 }
 

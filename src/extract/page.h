@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.h
+ *	  The body of an answer as records.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ETL_PAGE_H
+#define ETL_PAGE_H
+
+#include "postgres.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "extract/csv.h"
+#include "extract/decompress.h"
+#include "extract/page_failure.h"
+#include "extract/split.h"
+#include "http/http.h"
+
+typedef enum page_format
+{
+	PAGE_JSON,
+	PAGE_NDJSON,
+	PAGE_CSV
+} page_format;
+
+/* How a task's pages are read: what etl._check_format() returns. */
+typedef struct page_options
+{
+	page_format format;
+	List *records_path;	 /* of path_step *: of PAGE_JSON */
+	const char *charset; /* NULL: byte order mark, then Content-Type, then UTF-8 */
+	page_compression compression;
+	csv_options csv; /* of PAGE_CSV */
+} page_options;
+
+extern page_options *page_options_create(Jsonb *decode, const char *records);
+extern const char *page_format_name(page_format format);
+extern bool page_read(const page_options *options, http_response *response, size_t limit,
+					  split_result *records, page_failure *failure);
+
+#endif /* ETL_PAGE_H */
