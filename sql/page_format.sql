@@ -12,7 +12,7 @@ COMMENT ON FUNCTION etl._reads_zstd() IS 'whether the library was built with lib
 -- Trying a body without asking for it; max_size as the server's max_body_size.
 CREATE FUNCTION etl._read_page(body bytea, decode jsonb, records text DEFAULT '$[*]', content_type text DEFAULT '', max_size bigint DEFAULT 268435456,
 	OUT record_number integer, OUT record bytea, OUT received bytea, OUT byte_offset bigint, OUT reason text) RETURNS SETOF record
-LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'etl_read_page';
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'etl_read_page';
 COMMENT ON FUNCTION etl._read_page(bytea, jsonb, text, text, bigint) IS
 	'the records of a body as an extraction would find them: their JSON, their bytes as received, and why one is none';
 
@@ -26,7 +26,7 @@ DECLARE
 	problem text;
 	has_columns boolean := csv ? 'columns';
 BEGIN
-	PERFORM etl._check_option_names('option "csv"', csv, '{header,delimiter,quote,escape,null,columns}');
+	PERFORM etl._check_option_names('option "csv"', csv, '{header,delimiter,quote,escape,"null",columns}');
 	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(csv) e LOOP
 		problem := CASE entry.name
 			WHEN 'header' THEN CASE WHEN entry.type <> 'boolean' AND entry.value <> '"match"' THEN
@@ -49,7 +49,7 @@ BEGIN
 		WHEN result -> 'delimiter' = result -> 'quote' THEN 'The entries "delimiter" and "quote" must differ.'
 		WHEN strpos(result ->> 'null', result ->> 'delimiter') > 0 THEN 'The entry "delimiter" must not be in "null".'
 		WHEN strpos(result ->> 'null', result ->> 'quote') > 0 THEN 'The entry "quote" must not be in "null".'
-		WHEN NOT has_columns AND result -> 'header' <> 'true' THEN 'Without a header that names the columns, "columns" has to.'
+		WHEN NOT has_columns AND result -> 'header' <> 'true' THEN 'The entry "columns" is needed where a header does not name the columns.'
 		END;
 	IF problem IS NOT NULL THEN
 		RAISE EXCEPTION 'invalid option "csv": %', csv

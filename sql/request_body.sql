@@ -5,7 +5,7 @@
 CREATE FUNCTION etl._is_graphql(document text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT coalesce(document ~ '^[\s,]*(#[^\n]*\n[\s,]*)*(\{[^{}]*\{|(query|mutation|subscription)(\s+[_A-Za-z]\w*)?\s*[({@]|fragment\s+\w+\s+on\s+\w)'
+	SELECT coalesce(document ~ '^[\s,]*(#[^\n]*\n[\s,]*)*(\{[^{}]*\w[^{}]*\{|(query|mutation|subscription)(\s+[_A-Za-z]\w*)?\s*[({@]|fragment\s+\w+\s+on\s+\w)'
 		AND document ~ '\}[\s,]*(#[^\n]*[\s,]*)*$', false)
 $$;
 COMMENT ON FUNCTION etl._is_graphql(text) IS 'whether a text is a GraphQL document, whose braces are its own';

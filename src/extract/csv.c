@@ -498,7 +498,7 @@ read_rows(csv_reader *r, split_result *result, page_failure *failure)
 		if (r->out.full)
 			return page_is_unreadable(
 				failure, ERRCODE_FDW_ERROR, line - r->text,
-				psprintf("it becomes more than %zu bytes of JSON", r->out.limit),
+				psprintf("it becomes more than %zu bytes of JSON", r->out.limit - 1),
 				"Raise the server's max_body_size, or ask for smaller files.");
 		split_add_record(result, record, r->out.length - record);
 		split_add_origin(result, line - r->text, r->line_stop - line);

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 
 import faults
+import files
 import people
 from accounts import OAuth
 from control import Control
 from data import World
 from datasets import Datasets
 from github import GitHub
+from graphql import GraphQL
 from guards import Authentication, RateLimit
 from journal import Journal
 from message import BadRequest, Response, error_response, json_response
@@ -30,6 +32,7 @@ class App:
         self.tls_port = None
         self.world = World(options.seed, options.scale)
         self.github = GitHub(self)
+        self.graphql = GraphQL(self)
         self.pages = Pages(options.seed)
         self.posts = Posts(options.seed)
         self.journal = Journal(options.log)
@@ -105,10 +108,14 @@ class App:
             return self.datasets.route(request, path[len("/datasets/"):])
         if path == "/oauth/token" and isinstance(self.authentication, OAuth):
             return self.authentication.grant(request)
+        if path == "/graphql" and request.method == "POST":
+            return self.graphql.route(request)
         if request.method not in ("GET", "HEAD") and not path.startswith("/pages/"):
             return error_response(405, "Method Not Allowed", [("Allow", "GET, HEAD")])
         if path.startswith("/pages/") and path.count("/") == 2:
             return self.pages.route(request, path[len("/pages/"):])
+        if path.startswith("/files/") and path.count("/") == 2:
+            return files.route(request, path[len("/files/"):], self.options.seed)
         if path in ("/api", "/api/"):
             return people.route(request, self.options.seed)
         return (self.github.route(request, path) or self.posts.route(request, path)

@@ -4,7 +4,7 @@ import base64
 import binascii
 
 from dice import Dice
-from message import Response, dump, error_response, json_response, link_header, with_query
+from message import BadRequest, Response, dump, error_response, json_response, link_header, with_query
 from timeline import END, START, iso
 
 
@@ -16,6 +16,14 @@ def record(seed, name, id):
         "value": f"{name}-{id}-{dice.hex(8)} “{dice.below(1000)}”",
         "updated_at": iso(START + dice.below(END - START)),
     }
+
+
+def body_parameters(request):
+    """Return what the body of a POST says in place of the query; null says nothing."""
+    asked = request.json()
+    if not isinstance(asked, dict):
+        raise BadRequest("the body is no object")
+    return {name: str(value) for name, value in asked.items() if value is not None}
 
 
 class Pages:
@@ -31,6 +39,8 @@ class Pages:
 
     def route(self, request, name, endless=False, default_pages=5):
         """GET /pages/{name}: a page by number, by offset or by cursor."""
+        if request.method == "POST" and request.body:
+            request.query |= body_parameters(request)
         number = request.number
         per_page = number("per_page", number("limit", 20, 1, 10_000), 1, 10_000)
         total = per_page * number("pages", default_pages, 0)

@@ -70,3 +70,17 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+-- What a statement is refused with: SQLSTATE, message, hint; NULL when it is not.
+CREATE FUNCTION pg_temp.refusal(statement text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+	m text; h text;
+BEGIN
+	EXECUTE statement;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, h = PG_EXCEPTION_HINT;
+	RETURN concat_ws(' | ', SQLSTATE, pg_temp.stable(m), nullif(h, ''));
+END
+$$;
