@@ -131,7 +131,7 @@ CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
 	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT key text[],
 	OUT record_schema jsonb, OUT on_invalid text, OUT rules jsonb, OUT skip_failed_items boolean, OUT has_validators boolean,
 	OUT next_slice integer, OUT item_count integer, OUT bytes bigint, OUT partition_key bigint, OUT raw_schema name, OUT raw_table name,
-	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz, OUT routes_records boolean)
+	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz, OUT routes_records boolean, OUT decode jsonb, OUT is_graphql boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -156,6 +156,8 @@ BEGIN
 	on_invalid := opened.definition ->> 'on_invalid';
 	rules := opened.definition -> 'rules';
 	routes_records := opened.definition ?| '{watermark,record_time}';
+	decode := opened.definition -> 'decode';
+	is_graphql := etl._is_graphql_body(coalesce(opened.definition -> 'body', 'null'));
 	skip_failed_items := coalesce(opened.definition ->> 'on_item_error' = 'skip', false);
 	SELECT array_agg(k ORDER BY o) INTO key FROM jsonb_array_elements_text(opened.definition -> 'key') WITH ORDINALITY e(k, o);
 	SELECT p.* INTO has_validators, next_slice, item_count, bytes, partition_key, raw_schema, raw_table, data_interval_start, data_interval_end
@@ -281,7 +283,7 @@ BEGIN
 		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
 		INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
 		method := coalesce(definition ->> 'method', 'GET');
-		body := definition ->> 'body';
+		body := etl._expand_body(definition -> 'body', filled, r.timezone)::text;
 		RETURN NEXT;
 		how_many := how_many - 1;
 		EXIT WHEN how_many = 0;

@@ -206,7 +206,7 @@ charset_find(const char *option, const char *content_type, const char *bytes, si
 	}
 	if (!known)
 		return page_is_unreadable(
-			failure, ERRCODE_UNDEFINED_OBJECT, 0,
+			failure, ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, 0,
 			psprintf("its charset \"%s\" (%s) is not known", declared, result->said_by),
 			"Name the right one by the option charset. " CHARSET_HINT);
 
@@ -309,7 +309,7 @@ convert(const charset *from, const char *bytes, size_t length, char **text, size
 	size_t at = 0;
 
 	if (!OidIsValid(function))
-		return page_is_unreadable(failure, ERRCODE_UNDEFINED_FUNCTION, 0,
+		return page_is_unreadable(failure, ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, 0,
 								  psprintf("its charset \"%s\" (%s) cannot be converted to UTF-8",
 										   from->name, from->said_by),
 								  CHARSET_HINT);

@@ -390,7 +390,7 @@ check_names(List *names, size_t line, page_failure *failure)
 		const csv_name *name = lfirst(cell);
 
 		if (before != NULL && strcmp(before->name, name->name) == 0)
-			return page_is_unreadable(failure, ERRCODE_DUPLICATE_COLUMN, line,
+			return page_is_unreadable(failure, ERRCODE_BAD_COPY_FILE_FORMAT, line,
 									  psprintf("columns %d and %d of its header are both %s",
 											   before->position, name->position, name->name),
 									  hint);

@@ -159,7 +159,7 @@ inflate_members(z_stream *stream, size_t length, output *out, page_failure *fail
 			if (stream->avail_in == 0)
 				return true;
 			if (memcmp(stream->next_in, "\x1f\x8b", Min(stream->avail_in, 2)) != 0)
-				return page_is_unreadable(failure, ERRCODE_DATA_CORRUPTED,
+				return page_is_unreadable(failure, ERRCODE_INVALID_BINARY_REPRESENTATION,
 										  length - stream->avail_in,
 										  "something follows the end of the gzip file", NULL);
 			if (inflateReset(stream) != Z_OK)
@@ -229,7 +229,7 @@ zstd_failed(size_t result, bool between_frames, size_t offset, page_failure *fai
 				"Windows up to 128 MB are read, and no dictionaries.");
 		case ZSTD_error_prefix_unknown:
 			if (between_frames)
-				return page_is_unreadable(failure, ERRCODE_DATA_CORRUPTED, offset,
+				return page_is_unreadable(failure, ERRCODE_INVALID_BINARY_REPRESENTATION, offset,
 										  "something follows the end of the zstd file", NULL);
 			break;
 		default:

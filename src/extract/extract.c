@@ -124,7 +124,8 @@ begin(extraction *e)
 	sql_begin();
 	sql_call("SELECT load_id, is_complete, server, records, key, record_schema, on_invalid, rules, "
 			 "skip_failed_items, has_validators, next_slice, item_count, bytes, partition_key, "
-			 "raw_schema, raw_table, data_interval_start, data_interval_end, routes_records "
+			 "raw_schema, raw_table, data_interval_start, data_interval_end, routes_records, decode, "
+			 "is_graphql "
 			 "FROM etl._begin_extract($1, $2)",
 			 2, types, values, NULL);
 	e->target.load_id = sql_bigint(0, 1, 0);
@@ -138,7 +139,8 @@ begin(extraction *e)
 	}
 	MemoryContextSwitchTo(e->context);
 	server = sql_text(0, 3);
-	e->records_path = record_path_parse(sql_text(0, 4), true);
+	e->decode = page_options_create(optional_jsonb(20), sql_text(0, 4));
+	e->is_graphql = DatumGetBool(sql_datum(0, 21));
 	foreach (cell, sql_text_array(0, 5))
 		e->target.keys = lappend(e->target.keys, record_path_parse(lfirst(cell), false));
 	e->target.record_schema = optional_jsonb(6);

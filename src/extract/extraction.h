@@ -16,6 +16,7 @@
 #include "lib/ilist.h"
 
 #include "extract/error_rules.h"
+#include "extract/page.h"
 #include "extract/pagination.h"
 #include "extract/raw_writer.h"
 #include "extract/source.h"
@@ -30,8 +31,9 @@ typedef struct extraction
 	http_client *client;
 	http_pool *pool;
 	raw_target target;
-	List *records_path;
-	List *rules; /* of error_rule * */
+	page_options *decode;
+	bool is_graphql; /* an answer may call an error a success */
+	List *rules;	 /* of error_rule * */
 	pagination pages;
 	bool pages_detected; /* pages.type was "auto", and this load knows better now */
 	bool skip_failed_items;
@@ -84,6 +86,8 @@ typedef enum page_outcome
 	PAGE_FAILED,	  /* "exchange" tells why, or "rule", or the two below */
 	PAGE_NOT_WHOLE,	  /* its structure is broken: records.problem */
 	PAGE_NO_RECORDS,  /* it has none where they should be: records.missing */
+	PAGE_UNREADABLE,  /* it cannot be read, now or later: failure */
+	PAGE_IS_ERROR,	  /* it is an error that calls itself a success: error_message */
 	PAGE_RECORDS,	  /* "records", possibly none */
 	PAGE_END,		  /* an answer that a rule or its status makes an empty last page */
 	PAGE_ABSENT,	  /* what was asked for is not there */
@@ -102,6 +106,9 @@ typedef struct page_fetch
 	bool in_pool;
 	page_outcome outcome;
 	split_result records;
+	page_failure failure;
+	char *error_message;
+	size_t bytes;			/* of the body, decompressed */
 	const error_rule *rule; /* the one that decided; NULL: none did */
 	int broken;				/* answers so far that were not whole */
 	uint64 digest;			/* of the body; 0: not computed */

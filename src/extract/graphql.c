@@ -30,6 +30,24 @@ find_errors(const char *document, size_t length, const char *path, split_result 
 }
 
 /*
+ * Whether a sort of error (NULL: it did not say) is a quota that is used up, as GitHub,
+ * Shopify and others spell it.
+ */
+bool
+graphql_is_rate_limit(const char *kind)
+{
+	static const char *const kinds[] = {"RATE_LIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED",
+										"THROTTLED", "TOO_MANY_REQUESTS"};
+
+	for (int i = 0; kind != NULL && i < lengthof(kinds); i++)
+	{
+		if (pg_strcasecmp(kinds[i], kind) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * What a GraphQL answer says went wrong: the messages of its first errors, palloc'd; NULL
  * when it names none.  *kind (may be NULL) becomes what sort of error the first one is, such
  * as RATE_LIMITED or THROTTLED (its type, or its extensions' code), NULL when it does not

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+extern bool graphql_is_rate_limit(const char *kind);
 extern char *graphql_error(const char *document, size_t length, char **kind);
 
 #endif /* ETL_GRAPHQL_H */

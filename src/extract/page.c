@@ -186,6 +186,7 @@ read_body(const page_options *options, http_response *response, size_t limit, sp
 		for (int i = 0; i < records->count; i++)
 			records->origins[i].offset += mark;
 	}
+	records->received = length;
 	response->body = unconstify(char *, text);
 	response->body_length = text_length;
 	return true;

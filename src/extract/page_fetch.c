@@ -14,6 +14,7 @@
 
 #include "extract/answer.h"
 #include "extract/extraction.h"
+#include "extract/graphql.h"
 #include "progress.h"
 
 /* How often a page that is not whole is fetched again. */
@@ -66,8 +67,9 @@ page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at)
 	fetch->exchange.request.method = item->method;
 	fetch->exchange.request.headers = item->headers;
 	fetch->exchange.request.url = pagination_url(&e->pages, at, item->url);
-	fetch->exchange.request.body = item->body;
-	fetch->exchange.request.body_length = item->body ? strlen(item->body) : 0;
+	fetch->exchange.request.body = pagination_body(&e->pages, at, item->body);
+	fetch->exchange.request.body_length =
+		fetch->exchange.request.body ? strlen(fetch->exchange.request.body) : 0;
 	MemoryContextSwitchTo(old);
 	dlist_push_tail(&item->fetches, &fetch->node);
 	return fetch;
@@ -131,8 +133,10 @@ show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exch
 static http_verdict
 read_page(page_fetch *fetch)
 {
-	const http_response *response = fetch->exchange.response;
+	extraction *e = fetch->e;
+	http_response *response = fetch->exchange.response;
 	split_result *records = &fetch->records;
+	char *kind;
 
 	memset(records, 0, sizeof(*records));
 	if (response->status == 304 && fetch->held_load != 0)
@@ -147,7 +151,18 @@ read_page(page_fetch *fetch)
 		fetch->outcome = PAGE_RECORDS;
 		return HTTP_VERDICT_SUCCESS;
 	}
-	split_records(response->body, response->body_length, fetch->e->records_path, records);
+	if (!page_read(e->decode, response, e->from->client.max_body_bytes, records, &fetch->failure))
+	{
+		fetch->outcome = PAGE_UNREADABLE;
+		return HTTP_VERDICT_FAIL;
+	}
+	fetch->bytes = records->received;
+	if (e->is_graphql && (fetch->error_message =
+							  graphql_error(response->body, response->body_length, &kind)) != NULL)
+	{
+		fetch->outcome = PAGE_IS_ERROR;
+		return graphql_is_rate_limit(kind) ? HTTP_VERDICT_RATE_LIMITED : HTTP_VERDICT_FAIL;
+	}
 	if (records->problem != NULL)
 	{
 		fetch->outcome = PAGE_NOT_WHOLE;
@@ -173,6 +188,7 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 	http_verdict verdict = http_classify(exchange->response, now, not_before);
 
 	fetch->outcome = PAGE_FAILED;
+	fetch->bytes = exchange->response->body_length;
 	fetch->rule = error_rules_match(e->rules, exchange->response);
 	switch (fetch->rule ? fetch->rule->action : RULE_NONE)
 	{
@@ -256,11 +272,27 @@ page_fetch_raise(const page_fetch *fetch)
 						   attempts, plural, answer_excerpt(fetch->e->from, response)),
 				 errhint("An answer without records is not an empty page. Check the records "
 						 "path of the task; $ takes a whole object as one record.")));
+	if (response != NULL && fetch->outcome == PAGE_UNREADABLE)
+		ereport(ERROR,
+				(errcode(fetch->failure.sqlstate),
+				 errmsg("the answer to %s %s cannot be read: %s", request->method, url,
+						fetch->failure.message),
+				 errdetail("Status %d after %d attempt%s.", response->status, attempts, plural),
+				 fetch->failure.hint ? errhint("%s", fetch->failure.hint) : 0));
+	if (response != NULL && fetch->outcome == PAGE_IS_ERROR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("the answer to %s %s is an error: %s", request->method, url,
+						source_hide_secrets(fetch->e->from, fetch->error_message)),
+				 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
+						   attempts, plural, answer_excerpt(fetch->e->from, response)),
+				 errhint("Check the query and its variables in the body of the task, and what the "
+						 "credentials of the user mapping are allowed to read.")));
 	if (response != NULL && fetch->outcome == PAGE_NOT_WHOLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_JSON_TEXT),
-				 errmsg("the answer to %s %s is not whole JSON: %s", request->method, url,
-						fetch->records.problem),
+				 errmsg("the answer to %s %s is not whole %s: %s", request->method, url,
+						page_format_name(fetch->e->decode->format), fetch->records.problem),
 				 errdetail("At byte %lu of %lu, with status %d, after %d attempt%s; the answer "
 						   "begins: %s",
 						   (unsigned long) fetch->records.problem_offset,

@@ -16,6 +16,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "extract/body_template.h"
 #include "extract/page_value.h"
 #include "extract/pagination.h"
 #include "extract/record_path.h"
@@ -100,6 +101,17 @@ pagination_url(const pagination *p, const cursor *at, const char *item_url)
 	if (value != NULL && p->body_parameter == NIL)
 		return http_url_add_parameter(item_url, p->parameter, value);
 	return pstrdup(item_url);
+}
+
+/* The body of the request for the page at a cursor; NULL when it has none. */
+const char *
+pagination_body(const pagination *p, const cursor *at, const char *item_body)
+{
+	char *value = pagination_value(p, at);
+
+	if (p->body_parameter == NIL || item_body == NULL || value == NULL)
+		return item_body;
+	return body_template_fill(item_body, p->body_parameter, value, at->token == NULL);
 }
 
 /*

@@ -63,6 +63,7 @@ extern const char *pagination_type_name(pagination_type type);
 extern cursor pagination_start(const pagination *p);
 extern cursor pagination_at_page(const pagination *p, int page, int page_size);
 extern char *pagination_url(const pagination *p, const cursor *at, const char *item_url);
+extern const char *pagination_body(const pagination *p, const cursor *at, const char *item_body);
 extern char *pagination_value(const pagination *p, const cursor *at);
 extern cursor pagination_next(const pagination *p, const cursor *at, const source *from,
 							  const http_request *request, const http_response *response,

@@ -54,6 +54,23 @@ build_url(const char *base_url, const char *path, List *names, List *values)
 	return url;
 }
 
+/* Says that the body is JSON, unless the task says what it is. */
+static void
+say_json(extract_item *item)
+{
+	http_header *header = palloc0(sizeof(http_header));
+	ListCell *cell;
+
+	foreach (cell, item->headers)
+	{
+		if (pg_strcasecmp(((http_header *) lfirst(cell))->name, "content-type") == 0)
+			return;
+	}
+	header->name = "Content-Type";
+	header->value = "application/json";
+	item->headers = lappend(item->headers, header);
+}
+
 /* The request of an item, from a row of etl._next_items.  In the item's context. */
 static void
 read_request(extraction *e, extract_item *item, int row)
@@ -85,11 +102,8 @@ read_request(extraction *e, extract_item *item, int row)
 	}
 	if (item->body != NULL)
 	{
-		http_header *header = palloc0(sizeof(http_header));
-
-		header->name = "Content-Type";
-		header->value = "application/json";
-		item->headers = lappend(item->headers, header);
+		item->body = pg_server_to_any(item->body, strlen(item->body), PG_UTF8);
+		say_json(item);
 	}
 	item->has_values = !sql_is_null(row, 7);
 	if (item->has_values)

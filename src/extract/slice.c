@@ -109,7 +109,7 @@ write_slice(extraction *e, const page_fetch *fetch)
 	nulls[11] = at_end ? 'n' : ' ';
 	values[12] = Int64GetDatum((int64) fetch->digest);
 	nulls[12] = fetch->digest == 0 ? 'n' : ' ';
-	values[13] = Int64GetDatum((int64) response->body_length);
+	values[13] = Int64GetDatum((int64) fetch->bytes);
 	values[14] = Int64GetDatum(counts.fetched);
 	values[15] = Int64GetDatum(counts.loaded);
 	values[16] = Int64GetDatum(counts.quarantined);

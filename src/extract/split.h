@@ -38,6 +38,7 @@ typedef struct split_result
 	record_range *origins; /* in origin, of each record */
 	record_flaw *flaws;	   /* in the order of records */
 	int flaw_count;
+	size_t received;	 /* bytes of the page as received, decompressed */
 	const char *problem; /* NULL: the page is whole */
 	size_t problem_offset;
 	const char *missing; /* a member of the path that was not there; NULL: all were */
