@@ -119,7 +119,7 @@ distribution_pg_major() {
 
 build_packages() {
     echo build-essential pkg-config "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-         libcurl4-openssl-dev zlib1g-dev python3 ca-certificates
+         libcurl4-openssl-dev zlib1g-dev libzstd-dev python3 ca-certificates
 }
 
 missing_packages() {
