@@ -122,12 +122,13 @@ begin(extraction *e)
 	char *server;
 
 	sql_begin();
-	sql_call("SELECT load_id, is_complete, server, records, key, record_schema, on_invalid, rules, "
-			 "skip_failed_items, has_validators, next_slice, item_count, bytes, partition_key, "
-			 "raw_schema, raw_table, data_interval_start, data_interval_end, routes_records, decode, "
-			 "is_graphql "
-			 "FROM etl._begin_extract($1, $2)",
-			 2, types, values, NULL);
+	sql_call(
+		"SELECT load_id, is_complete, server, records, key, record_schema, on_invalid, rules, "
+		"skip_failed_items, has_validators, next_slice, item_count, bytes, partition_key, "
+		"raw_schema, raw_table, data_interval_start, data_interval_end, routes_records, decode, "
+		"is_graphql "
+		"FROM etl._begin_extract($1, $2)",
+		2, types, values, NULL);
 	e->target.load_id = sql_bigint(0, 1, 0);
 	if (DatumGetBool(sql_datum(0, 2)))
 	{

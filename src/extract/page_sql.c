@@ -102,6 +102,8 @@ etl_read_page(PG_FUNCTION_ARGS)
 		else
 			nulls[4] = true;
 		tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[1]));
+		pfree(DatumGetPointer(values[2]));
 	}
 	return (Datum) 0;
 }
