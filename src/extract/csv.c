@@ -17,19 +17,10 @@
 
 #include "extract/charset.h"
 #include "extract/csv.h"
+#include "extract/json_buffer.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-
-/* JSON that is made; what would pass the limit is not written. */
-typedef struct json_buffer
-{
-	char *data;
-	size_t length;
-	size_t capacity;
-	size_t limit;
-	bool full;
-} json_buffer;
 
 /* How the lines of a file end: as its first one does. */
 typedef enum line_end
@@ -72,80 +63,16 @@ typedef struct csv_name
 	int position;
 } csv_name;
 
-static bool make_room(json_buffer *out, size_t more);
-static inline void append(json_buffer *out, const char *bytes, size_t length);
-static void append_escaped(json_buffer *out, char c);
 static bool ends_line(csv_reader *r);
 static field_end read_field(csv_reader *r);
 static bool looks_like(const char *text, const char *end, const char *prefix);
 static bool looks_like_json(const char *text, const char *end);
-static char *json_string(const char *text, size_t length);
 static bool read_names(csv_reader *r, List **names, page_failure *failure);
 static int compare_names(const ListCell *a, const ListCell *b);
 static bool check_names(List *names, size_t line, page_failure *failure);
 static bool match_names(List *declared, List *found, size_t line, page_failure *failure);
 static bool read_header(csv_reader *r, page_failure *failure);
 static bool read_rows(csv_reader *r, split_result *result, page_failure *failure);
-
-/* Room for more bytes; false when that would pass the limit. */
-static bool
-make_room(json_buffer *out, size_t more)
-{
-	size_t wanted = out->length + more + 1;
-
-	if (out->full)
-		return false;
-	if (wanted <= out->capacity)
-		return true;
-	if (wanted > out->limit)
-	{
-		out->full = true;
-		return false;
-	}
-	out->capacity = Min(Max(wanted, out->capacity * 2), out->limit);
-	out->data = repalloc_huge(out->data, out->capacity);
-	return true;
-}
-
-static inline void
-append(json_buffer *out, const char *bytes, size_t length)
-{
-	if (!make_room(out, length))
-		return;
-	memcpy(out->data + out->length, bytes, length);
-	out->length += length;
-}
-
-/* A byte of a JSON string. */
-static void
-append_escaped(json_buffer *out, char c)
-{
-	static const char hex[] = "0123456789abcdef";
-	char escape[6] = {'\\', 'u', '0', '0', hex[(unsigned char) c >> 4 & 15], hex[c & 15]};
-
-	switch (c)
-	{
-		case '"':
-		case '\\':
-			escape[1] = c;
-			append(out, escape, 2);
-			break;
-		case '\n':
-			append(out, "\\n", 2);
-			break;
-		case '\r':
-			append(out, "\\r", 2);
-			break;
-		case '\t':
-			append(out, "\\t", 2);
-			break;
-		default:
-			if ((unsigned char) c < ' ')
-				append(out, escape, 6);
-			else
-				append(out, &c, 1);
-	}
-}
 
 /*
  * Whether the line break at the cursor, outside of quotes, ends the line; then it is read,
@@ -210,7 +137,7 @@ read_field(csv_reader *r)
 	bool quoted = false;
 	field_end result;
 
-	append(&r->out, "\"", 1);
+	json_append(&r->out, "\"", 1);
 	for (;;)
 	{
 		const bool *stops = r->stops[quoted];
@@ -220,7 +147,7 @@ read_field(csv_reader *r)
 		while (r->at < r->end && !stops[(unsigned char) *r->at])
 			r->at++;
 		if (r->at > run)
-			append(&r->out, run, r->at - run);
+			json_append(&r->out, run, r->at - run);
 		stop = r->at;
 		if (r->at == r->end)
 		{
@@ -236,7 +163,7 @@ read_field(csv_reader *r)
 			if (c == o->escape && r->at + 1 < r->end &&
 				(r->at[1] == o->escape || r->at[1] == o->quote))
 			{
-				append_escaped(&r->out, r->at[1]);
+				json_append_escaped(&r->out, r->at[1]);
 				r->at += 2;
 				continue;
 			}
@@ -264,16 +191,16 @@ read_field(csv_reader *r)
 			result = FIELD_ENDS_LINE;
 			break;
 		}
-		append_escaped(&r->out, c);
+		json_append_escaped(&r->out, c);
 		r->at++;
 	}
 	if (!saw_quote && stop - start == r->null_length && memcmp(start, o->null, r->null_length) == 0)
 	{
 		r->out.length = value;
-		append(&r->out, "null", 4);
+		json_append(&r->out, "null", 4);
 	}
 	else
-		append(&r->out, "\"", 1);
+		json_append(&r->out, "\"", 1);
 	return result;
 }
 
@@ -294,19 +221,6 @@ looks_like_json(const char *text, const char *end)
 	for (text++; text < end && strchr(" \t\r\n", *text) != NULL; text++)
 		;
 	return text < end && strchr(open == '{' ? "\"}" : "{[\"]", *text) != NULL;
-}
-
-/* A text as a JSON string. */
-static char *
-json_string(const char *text, size_t length)
-{
-	json_buffer out = {.data = palloc(64), .capacity = 64, .limit = MaxAllocHugeSize};
-
-	append(&out, "\"", 1);
-	for (size_t i = 0; i < length; i++)
-		append_escaped(&out, text[i]);
-	append(&out, "\"", 2);
-	return out.data;
 }
 
 /* Reads the line at the cursor into the names it has. */
@@ -476,7 +390,7 @@ read_rows(csv_reader *r, split_result *result, page_failure *failure)
 		do
 		{
 			if (fields < r->columns)
-				append(&r->out, r->prefixes[fields], strlen(r->prefixes[fields]));
+				json_append(&r->out, r->prefixes[fields], strlen(r->prefixes[fields]));
 			else
 				r->out.length = record; /* it has a flaw and is not kept */
 			end = read_field(r);
@@ -494,7 +408,7 @@ read_rows(csv_reader *r, split_result *result, page_failure *failure)
 		if (flaw != NULL)
 			r->out.length = record;
 		else
-			append(&r->out, "}", 1);
+			json_append(&r->out, "}", 1);
 		if (r->out.full)
 			return page_is_unreadable(
 				failure, ERRCODE_FDW_ERROR, line - r->text,
@@ -505,7 +419,7 @@ read_rows(csv_reader *r, split_result *result, page_failure *failure)
 		if (flaw != NULL)
 			split_add_flaw(result, ERRCODE_BAD_COPY_FILE_FORMAT, flaw);
 		else
-			append(&r->out, "\n", 1);
+			json_append(&r->out, "\n", 1);
 	}
 	return true;
 }
