@@ -181,8 +181,8 @@ in_named_range(const http_address *address, const char *text)
 bool
 http_address_embedded(const http_address *address, http_address *embedded)
 {
-	if (is_ipv4(address))
-		return false;
+	if (is_ipv4(address) || in_named_range(address, "::/127"))
+		return false; /* :: and ::1 are what they are */
 	for (int i = 0; i < lengthof(embeddings); i++)
 	{
 		if (in_named_range(address, embeddings[i].range))
