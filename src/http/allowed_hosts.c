@@ -388,7 +388,7 @@ http_refusal_hint(const http_refusal *refusals, int count, const char *list, con
 	}
 	if (entries.len <= 3)
 		return pstrdup("Ask for a host that is in etl.allowed_hosts, or without the proxy.");
-	return psprintf("A superuser can add it: ALTER SYSTEM SET etl.allowed_hosts = '%s'; SELECT "
-					"pg_reload_conf();",
+	return psprintf("A superuser can allow it, in postgresql.conf or by ALTER SYSTEM: "
+					"etl.allowed_hosts = '%s', and then SELECT pg_reload_conf().",
 					entries.data);
 }
