@@ -15,7 +15,7 @@ GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_atte
 REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
-GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.cancel, etl.pause, etl.resume,
+GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
@@ -24,7 +24,7 @@ GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.ru
 	etl.json_path_keys, etl.is_valid_json, etl.validate_json TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
-GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._full_name,
+GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
 	etl._request_status, etl._request_results, etl._request_failure,
 	etl._own_pipeline, etl._save_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
@@ -44,9 +44,11 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._lock_holder, etl._locks_held, etl._fence_load,
 	etl._begin_extract, etl._open_load, etl._set_load_items, etl._load_position, etl._load_pagination, etl._keep_pagination,
 	etl._next_items, etl._skip_item, etl._held_slice, etl._reuse_slice, etl._reuse_quarantined, etl._commit_slice,
-	etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._give_own_partition, etl._record_partition, etl._skip_load_ids,
+	etl._route_records, etl._count_routed, etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._skip_load_ids,
+	etl._give_own_partition, etl._record_partition, etl._give_shared_partition, etl._record_shared_partition, etl._shared_partition_start,
 	etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
-	etl._reconcile, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
+	etl._reconcile, etl._expire_loads, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
+	etl._partition_of_key, etl._partition_is_unneeded,
 	etl._equality_operator, etl._same, etl._key_match, etl._materialize_source, etl._check_source_keys,
 	etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,

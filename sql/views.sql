@@ -86,7 +86,7 @@ CREATE VIEW etl.slices WITH (security_barrier) AS
 COMMENT ON VIEW etl.slices IS 'the committed pages of every load, with request and cursor';
 
 CREATE VIEW etl.watermarks WITH (security_barrier) AS
-	SELECT w.pipeline, w.task, nullif(w.item, 'null') AS item, w.value, t.definition #>> '{watermark,type}' AS type, t.definition #>> '{watermark,lag}' AS lag,
+	SELECT w.pipeline, w.task, CASE WHEN etl._owns(p.owner) THEN nullif(w.item, 'null') END AS item, w.value, t.definition #>> '{watermark,type}' AS type, t.definition #>> '{watermark,lag}' AS lag,
 		   w.load_id, l.data_interval_start, w.updated_at
 	FROM etl.watermark w JOIN etl.pipeline p USING (pipeline)
 	LEFT JOIN etl.task t ON t.pipeline = w.pipeline AND t.task = w.task

@@ -18,7 +18,7 @@ FROM pg_roles r WHERE r.rolname IN ('etl_reader', 'etl_operator', 'etl_admin') O
 
 --
 -- A pipeline with something of everything: a quarantined record, a failed check with its
--- sample, a cursor, an item
+-- sample, a cursor, an item, an item that fails, a watermark
 --
 SELECT format('GRANT CREATE ON DATABASE %I TO regress_ro_owner', current_database()) \gexec
 \set ECHO none
@@ -28,9 +28,12 @@ GRANT USAGE ON FOREIGN SERVER ro TO regress_ro_owner;
 SET SESSION AUTHORIZATION regress_ro_owner;
 CREATE SCHEMA ro;
 CREATE VIEW ro.items AS SELECT 'secret item' AS name;
+CREATE VIEW ro.routes AS SELECT unnest('{pages,missing}'::text[]) AS route;
 SELECT etl.create_pipeline('ro', description => 'for all kinds of roles');
 SELECT etl.add_extract('ro', 'ro.raw', server => 'ro', path => '/fault/nul_escape', query => '{"pages": 2, "per_page": 10, "api_key": "secret", "item": "{name}"}',
 	records => '$[*]', pagination => '{"type": "link_header"}', for_each => 'ro.items');
+SELECT etl.add_extract('ro', 'ro.marked', server => 'ro', path => '/{route}/ro', query => '{"per_page": 3}', records => '$.data[*]',
+	for_each => 'ro.routes', on_item_error => 'skip', watermark => '{"cursor": "$.updated_at", "start": "2020-01-01T00:00:00Z"}');
 CREATE VIEW ro.txf_target AS SELECT record_number AS id, payload FROM ro.vr_raw WHERE slice = 0 AND data_interval_start = etl.data_interval_start();
 SELECT etl.add_load('ro', 'ro.target', 'full', key => '{id}');
 SELECT etl.add_check('ro', 'ro.target', 'unique', '{"columns": ["payload"]}', name => 'passes');
@@ -64,11 +67,12 @@ $$;
 -- what they see
 INSERT INTO action (action, statement)
 SELECT format('rows in etl.%s', v), format('SELECT EXISTS (SELECT FROM etl.%s WHERE pipeline = ''ro'')', v)
-FROM unnest('{pipelines,tasks,runs,task_runs,task_attempts,loads,slices,quarantine,check_results,log}'::text[]) v;
+FROM unnest('{pipelines,tasks,runs,task_runs,task_attempts,loads,slices,watermarks,item_errors,quarantine,check_results,log}'::text[]) v;
 INSERT INTO action (action, statement) VALUES
 ('quarantine.record, reason', $$SELECT coalesce(bool_and(record IS NOT NULL AND reason IS NOT NULL), false) FROM etl.quarantine WHERE pipeline = 'ro'$$),
 ('check_results.sample', $$SELECT coalesce(bool_and(sample IS NOT NULL), false) FROM etl.check_results WHERE pipeline = 'ro'$$),
 ('slices.item_values, next_cursor', $$SELECT count(item_values) > 0 AND count(next_cursor) > 0 FROM etl.slices WHERE pipeline = 'ro'$$),
+('watermarks.item, item_errors.item_values', $$SELECT (SELECT count(item) FROM etl.watermarks WHERE pipeline = 'ro') > 0 AND (SELECT count(item_values) FROM etl.item_errors WHERE pipeline = 'ro') > 0$$),
 ('tasks.definition: query, headers', $$SELECT coalesce(bool_or(definition::text ~ 'secret'), false) FROM etl.tasks WHERE pipeline = 'ro'$$),
 ('tasks.definition: the rest', $$SELECT coalesce(bool_or(definition ->> 'path' = '/fault/nul_escape' AND depends_on = '{}'), false) FROM etl.tasks WHERE pipeline = 'ro' AND kind = 'extract'$$),
 ('tasks.depends_on', $$SELECT coalesce(bool_or(depends_on = '{ro.raw}'), false) FROM etl.tasks WHERE pipeline = 'ro' AND kind = 'load'$$),
@@ -78,6 +82,7 @@ INSERT INTO action (action, statement) VALUES
 ('etl_run, of a pipeline', $$SELECT state FROM etl_run('2024-01-02', 'ro')$$),
 ('etl_run, of all', $$SELECT state FROM etl_run('2024-01-02')$$),
 ('CALL etl.run', $$CALL etl.run('ro', '2024-01-02 00:00+00', '2024-01-03 00:00+00')$$),
+('etl.reprocess', $$SELECT state FROM etl.reprocess('ro', '2024-01-01', '2024-01-02')$$),
 ('etl.cancel, of a run that has ended', $$SELECT etl.cancel((SELECT min(x.run_id) FROM etl.runs x WHERE x.pipeline = 'ro'))$$),
 ('etl.pause', $$SELECT etl.pause('ro')$$),
 ('etl.pause, all', $$SELECT etl.pause()$$),
@@ -89,6 +94,7 @@ INSERT INTO action (action, statement) VALUES
 ('etl.add_extract', $$SELECT etl.add_extract('ro', 'ro.raw2', server => 'ro')$$),
 ('etl.add_load', $$SELECT etl.add_load('ro', 'ro.target', 'full', key => '{id}')$$),
 ('etl.add_check', $$SELECT etl.add_check('ro', 'ro.target', 'row_count', '{"min": 0}')$$),
+('etl.set_watermark', $$SELECT etl.set_watermark('ro', 'ro.marked', '2024-01-01')$$),
 ('etl.pipeline_sql', $$SELECT etl.pipeline_sql('ro') ~ 'secret'$$),
 ('etl.create_pipeline, of one''s own', $$SELECT etl.create_pipeline('own')$$),
 -- what the server talks to
