@@ -209,6 +209,17 @@ foreach my $case ([ '/next', qr/is on another host/ ], [ '/next-userinfo', qr/fa
 	like($result->{err} =~ s/DETAIL:  //r, $expect, "the next page of $path is refused");
 	unlike($result->{err}, qr/pw-s3cret/, 'without its credentials');
 }
+
+# Hosts that a server's owner lets us go to are none that a superuser did.
+run_sql($node, "ALTER SERVER $refused OPTIONS (ADD next_hosts '127.0.0.2:$port')");
+run_sql($node, "SELECT etl.add_extract('$refused', 'raw.$refused', server => '$refused', path => '/next', records => '\$.data[*]', pagination => '{\"type\": \"link_header\"}')");
+my $next = run_sql($node, "SELECT * FROM etl_run($DAY, '$refused')", may_fail => 1);
+like($next->{err}, qr/GET http:\/\/127\.0\.0\.2.* failed after 1 attempt: address\n.*host "127\.0\.0\.2" is a loopback address/s, 'next_hosts opens no address');
+run_sql($node, "ALTER SERVER $refused OPTIONS (DROP next_hosts);
+	CREATE USER MAPPING FOR CURRENT_USER SERVER $refused OPTIONS (auth 'oauth2_client_credentials', token_url 'http://127.0.0.2:$port/token', client_id 'me', client_secret '$TOKEN')");
+$next = run_sql($node, "SELECT * FROM etl_run($DAY, '$refused')", may_fail => 1);
+like($next->{err}, qr/127\.0\.0\.2.*: address\n.*host "127\.0\.0\.2" is a loopback address/s, 'nor does token_url');
+run_sql($node, "DROP USER MAPPING FOR CURRENT_USER SERVER $refused");
 run_sql($node, 'SELECT etl.pause()');
 
 # ---------------------------------------------------------------------------- credentials
