@@ -123,6 +123,8 @@ unix_socket_permissions = 0700
 listen_addresses = '127.0.0.1'
 port = $port
 max_worker_processes = 32
+# any public host, and loopback, where the sample API is
+etl.allowed_hosts = '*, 127.0.0.1'
 CONF
     start_cluster "$data" "$ETL_HOME/postgres.log" || die "see $ETL_HOME/postgres.log"
     note "running on port $port, preloaded: etl, pg_cron"

@@ -8,7 +8,7 @@ DECLARE
 	existing etl.pipeline;
 BEGIN
 	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
-	PERFORM etl._check_may_own();
+	PERFORM etl._check_may_own(etl._acting_role());
 	PERFORM etl._claim_instance();
 	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline_as_owner.pipeline FOR UPDATE;
 	IF NOT FOUND THEN
@@ -76,20 +76,20 @@ END
 $function$;
 COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule is not fired by the extension itself';
 
-CREATE FUNCTION etl._check_may_own() RETURNS void
+CREATE FUNCTION etl._check_may_own(role_name name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	-- until PostgreSQL 17 a background worker cannot connect as a role without LOGIN
-	IF NOT (SELECT rolcanlogin FROM pg_roles WHERE rolname = etl._acting_role()) THEN
-		RAISE EXCEPTION 'role "%" cannot own a pipeline', etl._acting_role()
+	IF NOT (SELECT rolcanlogin FROM pg_roles WHERE rolname = role_name) THEN
+		RAISE EXCEPTION 'role "%" cannot own a pipeline', role_name
 			USING ERRCODE = 'invalid_authorization_specification',
 				  DETAIL = 'Workers connect as the owner of a pipeline, and this role has no LOGIN.',
-				  HINT = format('ALTER ROLE %I LOGIN; a role without a password still cannot be used from outside.', etl._acting_role());
+				  HINT = format('ALTER ROLE %I LOGIN; a role without a password still cannot be used from outside.', role_name);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION etl._check_may_own() IS 'raises unless workers can connect as the acting role';
+COMMENT ON FUNCTION etl._check_may_own(name) IS 'raises unless workers can connect as the role';
 
 CREATE FUNCTION etl.create_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT 'UTC',
 	retries integer DEFAULT 0, retry_delay interval DEFAULT '30 seconds', description text DEFAULT NULL,
@@ -104,16 +104,72 @@ $$;
 COMMENT ON FUNCTION etl.create_pipeline(text, text, text, integer, interval, text, boolean, jsonb) IS
 	'declares a pipeline; with replace => true the declarations up to the commit are the whole truth: tasks not declared again go, data and history stay';
 
+-- A run in progress, or what a crash left of one, but for the case that nobody leads it.
+CREATE FUNCTION etl._check_not_running(pipeline text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	active bigint;
+BEGIN
+	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _check_not_running.pipeline AND r.state IN ('queued', 'running')
+		AND etl._lock_holder('coordinator', 0) IS NOT NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'pipeline "%" is running', pipeline
+			USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active.', active),
+				  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_not_running(text) IS 'raises while a run of the pipeline is active';
+
+-- Gives a pipeline to another role, its history too: the new owner's workers go on with the
+-- loads of the old one's.  The tables are not given away with it, that is for their owner.
+CREATE FUNCTION etl._hand_over(p etl.pipeline, new_owner name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	foreign_table record;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = new_owner) THEN
+		RAISE EXCEPTION 'role "%" does not exist', new_owner
+			USING ERRCODE = 'undefined_object', HINT = 'The owner of a pipeline is a role that workers can connect as.';
+	ELSIF NOT etl._is_member(new_owner, etl._acting_role()) THEN
+		RAISE EXCEPTION 'permission denied to give pipeline "%" to role "%"', p.pipeline, new_owner
+			USING ERRCODE = 'insufficient_privilege', DETAIL = format('Role "%s" has not its rights.', etl._acting_role()),
+				  HINT = 'Who has the rights of both roles can, and superusers.';
+	END IF;
+	PERFORM etl._check_may_own(new_owner);
+	PERFORM etl._check_not_running(p.pipeline);
+	SELECT c.oid::regclass AS relation, c.relowner::regrole AS owner INTO foreign_table
+	FROM etl.task t
+	CROSS JOIN unnest('{"",vr_,vl_,obs_,snp_}'::text[]) x(prefix)
+	JOIN pg_class c ON c.oid = etl._relation(t.target_schema, (x.prefix || t.target_name)::name)
+	WHERE t.pipeline = p.pipeline AND t.kind IN ('extract', 'load') AND NOT etl._is_member(pg_get_userbyid(c.relowner), new_owner)
+	ORDER BY t.position LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION '% of pipeline "%" belongs to role %', foreign_table.relation, p.pipeline, foreign_table.owner
+			USING ERRCODE = 'insufficient_privilege', DETAIL = format('Workers of role "%s" could not write it.', new_owner),
+				  HINT = format('REASSIGN OWNED BY %s TO %I; or ALTER TABLE … OWNER TO each of its tables.', foreign_table.owner, new_owner);
+	END IF;
+	UPDATE etl.pipeline x SET owner = new_owner WHERE x.pipeline = p.pipeline;
+	UPDATE etl.run r SET owner = new_owner WHERE r.pipeline = p.pipeline AND r.owner = p.owner;
+	UPDATE etl.load l SET owner = new_owner WHERE l.pipeline = p.pipeline AND l.owner = p.owner;
+	UPDATE etl.log_entry e SET owner = new_owner WHERE e.pipeline = p.pipeline AND e.owner = p.owner;
+END
+$$;
+COMMENT ON FUNCTION etl._hand_over(etl.pipeline, name) IS 'gives a pipeline and its history to another role';
+
 -- Which arguments were given is told by NULL: nothing here can sensibly be set to NULL
 -- but the schedule, for which 'none' does it.
 CREATE FUNCTION etl._alter_pipeline_as_owner(pipeline text, schedule text, timezone text,
 	retries integer, retry_delay interval, description text,
-	options jsonb) RETURNS void
+	options jsonb, owner name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p etl.pipeline := etl._lock_own_pipeline(pipeline);
 BEGIN
+	PERFORM etl._hand_over(p, owner) WHERE owner <> p.owner;
 	p.schedule := CASE WHEN schedule IS NULL THEN p.schedule WHEN schedule = 'none' THEN NULL ELSE schedule END;
 	p.timezone := coalesce(timezone, p.timezone);
 	p.retries := coalesce(retries, p.retries);
@@ -129,26 +185,18 @@ END
 $$;
 CREATE FUNCTION etl.alter_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT NULL,
 	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, description text DEFAULT NULL,
-	options jsonb DEFAULT NULL) RETURNS void
+	options jsonb DEFAULT NULL, owner name DEFAULT NULL) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
-COMMENT ON FUNCTION etl._alter_pipeline_as_owner(text, text, text, integer, interval, text, jsonb) IS 'does what etl.alter_pipeline does, with the rights of the extension';
-COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb) IS
-	'changes settings of a pipeline; what is not given stays; schedule => ''none'' removes the schedule';
+COMMENT ON FUNCTION etl._alter_pipeline_as_owner(text, text, text, integer, interval, text, jsonb, name) IS 'does what etl.alter_pipeline does, with the rights of the extension';
+COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb, name) IS
+	'changes settings of a pipeline, or its owner; what is not given stays; schedule => ''none'' removes the schedule';
 
 CREATE FUNCTION etl._forget_pipeline_as_owner(pipeline text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	active bigint;
 BEGIN
 	PERFORM etl._lock_own_pipeline(pipeline);
-	SELECT run_id INTO active FROM etl.run r WHERE r.pipeline = _forget_pipeline_as_owner.pipeline AND r.state IN ('queued', 'running')
-		AND etl._lock_holder('coordinator', 0) IS NOT NULL LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'pipeline "%" is running', pipeline
-			USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active.', active),
-				  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
-	END IF;
+	PERFORM etl._check_not_running(pipeline);
 	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.watermark w WHERE w.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.task t WHERE t.pipeline = _forget_pipeline_as_owner.pipeline;

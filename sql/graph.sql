@@ -41,7 +41,7 @@ COMMENT ON FUNCTION etl._reads_interval(regclass) IS 'whether a view asks for th
 
 CREATE VIEW etl._declared_tasks WITH (security_barrier) AS
 	SELECT x.* FROM etl.task x JOIN etl.pipeline p USING (pipeline)
-	WHERE x.generation = p.generation AND etl._may_see(p.owner);
+	WHERE x.generation = p.generation AND etl._owns(p.owner);
 COMMENT ON VIEW etl._declared_tasks IS 'tasks as last declared, of pipelines whose owner''s rights one has';
 
 CREATE FUNCTION etl._tasks(pipeline text) RETURNS SETOF etl.task
@@ -82,6 +82,20 @@ AS $$
 	CROSS JOIN LATERAL unnest(k.depends_on) AS d(task)
 $$;
 COMMENT ON FUNCTION etl._task_dependencies(text) IS 'for each task of a pipeline, the tasks it waits for and why';
+
+-- With the extension's rights: who sees a pipeline need not see the schemas of its views.
+CREATE FUNCTION etl._depends_on_as_owner(pipeline text, task text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(array_agg(DISTINCT d.needs), '{}')
+	FROM etl.pipeline p, etl._task_dependencies(p.pipeline) d
+	WHERE p.pipeline = _depends_on_as_owner.pipeline AND d.task = _depends_on_as_owner.task
+	  AND (etl._is_member(p.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role()))
+$$;
+CREATE FUNCTION etl._depends_on(pipeline text, task text) RETURNS text[]
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._depends_on_as_owner(text, text) IS 'does what etl._depends_on does, with the rights of the extension';
+COMMENT ON FUNCTION etl._depends_on(text, text) IS 'the tasks that a task of a pipeline one may see waits for';
 
 CREATE FUNCTION etl._task_order(pipeline text)
 RETURNS TABLE (task text, kind text, ordinal integer, depends_on text[])

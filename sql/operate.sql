@@ -11,9 +11,13 @@ DECLARE
 	r etl.run;
 BEGIN
 	SELECT * INTO r FROM etl.run x WHERE x.run_id = run;
-	IF NOT FOUND OR NOT etl._is_member(r.owner, etl._acting_role()) THEN
+	IF NOT FOUND OR NOT (etl._may_operate(r.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role())) THEN
 		RAISE EXCEPTION 'run % does not exist', run
 			USING ERRCODE = 'undefined_object', HINT = 'etl.runs lists the runs you may see.';
+	ELSIF NOT etl._may_operate(r.owner, etl._acting_role()) THEN
+		RAISE EXCEPTION 'permission denied for run % of pipeline "%"', run, r.pipeline
+			USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', r.owner),
+				  HINT = 'Only its owner, members of the owner''s role or of etl_operator, and superusers may run, pause or cancel it.';
 	ELSIF r.state NOT IN ('queued', 'running') THEN
 		RAISE EXCEPTION 'run % is not active', run
 			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('Its state is %s.', r.state),
@@ -41,9 +45,9 @@ AS $$
 DECLARE
 	changed bigint;
 BEGIN
-	PERFORM etl._own_pipeline(pipeline) WHERE pipeline IS NOT NULL;
+	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
 	UPDATE etl.pipeline p SET paused = true
-	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND NOT p.paused;
+	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
@@ -51,7 +55,7 @@ $$;
 CREATE FUNCTION etl.pause(pipeline text DEFAULT NULL) RETURNS bigint
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._pause_as_owner(text) IS 'does what etl.pause does, with the rights of the extension';
-COMMENT ON FUNCTION etl.pause(text) IS 'pauses a pipeline, or all of yours: nothing runs it until etl.resume; a run under way ends normally';
+COMMENT ON FUNCTION etl.pause(text) IS 'pauses a pipeline, or all you may operate: nothing runs it until etl.resume; a run under way ends normally';
 
 CREATE FUNCTION etl._resume_as_owner(pipeline text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -60,7 +64,7 @@ DECLARE
 	changed bigint;
 	r etl.run;
 BEGIN
-	PERFORM etl._own_pipeline(pipeline) WHERE pipeline IS NOT NULL;
+	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
 	IF etl._is_copy() THEN
 		IF NOT pg_has_role(etl._acting_role(), (SELECT datdba FROM pg_database WHERE datname = current_database()), 'USAGE') THEN
 			RAISE EXCEPTION 'permission denied to resume the pipelines of a copied database'
@@ -70,11 +74,11 @@ BEGIN
 		PERFORM etl._claim_instance();
 		UPDATE etl.load l SET superseded_xid = NULL WHERE l.superseded_xid IS NOT NULL;	-- of another server
 	END IF;
-	-- one's own runs that were active when the database was copied go on nowhere
+	-- runs that were active when the database was copied go on nowhere
 	IF etl._lock_holder('coordinator', 0) IS NULL THEN
 		PERFORM etl._repair();
 		FOR r IN SELECT * FROM etl.run x
-			WHERE x.state IN ('queued', 'running') AND etl._is_member(x.owner, etl._acting_role())
+			WHERE x.state IN ('queued', 'running') AND etl._may_operate(x.owner, etl._acting_role())
 			  AND NOT EXISTS (SELECT FROM etl.task_run t JOIN etl._locks_held() h ON h.kind = etl._lock_kind('attempt') AND h.id = t.task_run_id
 							  WHERE t.run_id = x.run_id)
 		LOOP
@@ -82,7 +86,7 @@ BEGIN
 		END LOOP;
 	END IF;
 	UPDATE etl.pipeline p SET paused = false
-	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._is_member(p.owner, etl._acting_role()) AND p.paused;
+	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
@@ -90,4 +94,4 @@ $$;
 CREATE FUNCTION etl.resume(pipeline text DEFAULT NULL) RETURNS bigint
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._resume_as_owner(text) IS 'does what etl.resume does, with the rights of the extension';
-COMMENT ON FUNCTION etl.resume(text) IS 'resumes a paused pipeline, or all of yours; in a restored or cloned database, lets pipelines run here';
+COMMENT ON FUNCTION etl.resume(text) IS 'resumes a paused pipeline, or all you may operate; in a restored or cloned database, lets pipelines run here';

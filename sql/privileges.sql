@@ -1,36 +1,67 @@
--- Who may do what.  Functions whose name begins with an underscore are internal: those a
--- worker or a declaration needs check the caller themselves; the rest is not callable.
+-- Who may do what: a list of what is allowed, as everything else is not.  A function that is
+-- not listed here is for the extension itself: for functions that run with its rights, and
+-- the coordinator.  By name alone, as there are no overloads.
+--
+-- Templates come behind this part; they only compose text, and are everybody's.
+
+-- ---------------------------------------------------------------- what all may see
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
 	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
 
-REVOKE ALL ON FUNCTION
-	etl._submit(bigint, name, integer, date, text, timestamptz, timestamptz, text),
-	etl._queue_runs(bigint, name, integer, etl.pipeline, date, timestamptz, timestamptz, boolean, text), etl._intervals_to_reprocess(etl.pipeline, timestamptz, timestamptz), etl._repair(), etl._coordinate(), etl._coordinator_outlook(), etl._fail_ready_tasks(oid, text, text),
-	etl._notice_lost_attempts(), etl._pass_cancellations_on(), etl._start_runs(), etl._finish_runs(),
-	etl._end_run(etl.run, text, text, text, text, text, text),
-	etl._end_failed_attempt(etl.task_run, text, text, text, text),
-	etl._record_evidence(etl.task_run, jsonb, text),
-	etl._plan_routes(etl.load), etl._begin_watermark(etl.load, jsonb, text, jsonb), etl._publish_watermarks(etl.load),
-	etl._route_by_watermark(etl.load, jsonb, text, jsonb, jsonb[]), etl._route_by_time(etl.load, text, jsonb[]),
-	etl._ready_tasks(), etl._claim_instance(), etl._wake(integer)
-FROM PUBLIC;
+-- ----------------------------------------------------------------- what all may call
 
--- Reached only through their callable faces, which note who calls: see src/rights.c.
-REVOKE ALL ON FUNCTION
-	etl._lock_own_pipeline(text),
-	etl._own_pipeline_as_owner(text),
-	etl._log_as_owner(text, text, bigint, text, text, jsonb),
-	etl._save_pipeline_as_owner(text, text, text, text, integer, interval, jsonb, boolean),
-	etl._alter_pipeline_as_owner(text, text, text, integer, interval, text, jsonb),
-	etl._forget_pipeline_as_owner(text),
-	etl._save_task_as_owner(text, text, text, name, name, jsonb, text[]),
-	etl._mark_reclaimed_as_owner(bigint),
-	etl._forget_target_state_as_owner(text, text),
-	etl._cancel_as_owner(bigint, text),
-	etl._pause_as_owner(text),
-	etl._resume_as_owner(text),
-	etl._set_template_as_owner(text, text, jsonb),
-	etl._set_watermark_as_owner(text, text, text, jsonb)
-FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
+
+-- Verbs and declarations: they ask whose pipeline it is.
+GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
+	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check,
+	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
+-- What views, constraints and people compute with.
+GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
+	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
+	etl.json_path_keys, etl.is_valid_json, etl.validate_json TO PUBLIC;
+
+-- What those and the views are made of, as far as it runs with the caller's own rights.
+GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
+	etl._request_status, etl._request_results, etl._request_failure,
+	etl._own_pipeline, etl._save_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._forget_target_state, etl._set_template,
+	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
+	etl._check_option_names, etl._check_pipeline_settings, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._check_text_map,
+	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag,
+	etl._placeholder_tokens, etl._check_placeholders, etl._check_record_path, etl._for_each_columns,
+	etl._check_columns, etl._argument_columns, etl._check_arguments, etl._check_scd2_options, etl._scd2_roles, etl._has_unique_index,
+	etl._views_and_tables_read, etl._tables_read, etl._reads_interval, etl._tasks, etl._task_dependencies, etl._task_order, etl._helper_views,
+	etl._create_raw_table, etl._create_raw_views, etl._create_target, etl._create_observations, etl._keeps_observations,
+	etl._create_scd2_target, etl._create_scd2_observations,
+	etl._option_list, etl._argument, etl._table_sql, etl._helper_views_sql, etl._task_sql,
+	etl._template_options, etl._template_source, etl._template_sql, etl._check_template_schema TO PUBLIC;
+
+-- What a worker calls, connected as the owner of the pipeline.  What writes the catalog asks
+-- for the attempt the worker holds; the rest touches only what its owner may touch.
+GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
+	etl._lock_holder, etl._locks_held, etl._fence_load,
+	etl._begin_extract, etl._open_load, etl._set_load_items, etl._load_position, etl._load_pagination, etl._keep_pagination,
+	etl._next_items, etl._skip_item, etl._held_slice, etl._reuse_slice, etl._reuse_quarantined, etl._commit_slice,
+	etl._route_records, etl._count_routed, etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._skip_load_ids,
+	etl._give_own_partition, etl._record_partition, etl._give_shared_partition, etl._record_shared_partition, etl._shared_partition_start,
+	etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
+	etl._reconcile, etl._expire_loads, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
+	etl._partition_of_key, etl._partition_is_unneeded,
+	etl._equality_operator, etl._same, etl._key_match, etl._materialize_source, etl._check_source_keys,
+	etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._is_snapshot,
+	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
+	etl._failing_rows_query, etl._run_check TO PUBLIC;
+
+-- ------------------------------------------------------------------ what roles may
+
+-- etl_reader sees the rows of all pipelines in the views, etl_operator may operate them: the
+-- functions ask, see etl._may_see and etl._may_operate.  These grants say so to \dn+, and
+-- keep the roles from being dropped under the extension.
+GRANT USAGE ON SCHEMA etl TO etl_reader, etl_operator;
+
+-- etl_admin decides what the server talks to.  Every function that reaches the network by
+-- itself, in the session of its caller, belongs here and nowhere above.
+GRANT USAGE ON FOREIGN DATA WRAPPER etl_http TO etl_admin;
+GRANT EXECUTE ON FUNCTION etl.register_schema, etl.unregister_schema TO etl_admin;

@@ -183,7 +183,7 @@ BEGIN
 			VALUES (t.run_id, r.pipeline, e ->> 'task', e ->> 'target', e ->> 'check_type', e ->> 'severity', (e ->> 'passed')::boolean,
 					(e ->> 'failing_rows')::bigint, e ->> 'figure', e ->> 'threshold', e -> 'sample', t.attempt);
 			IF NOT (e ->> 'passed')::boolean THEN
-				PERFORM etl._log(CASE e ->> 'severity' WHEN 'error' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
+				PERFORM etl._write_log(CASE e ->> 'severity' WHEN 'error' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
 					format('check "%s" on %s failed: %s found, %s', e ->> 'task', e ->> 'target', e ->> 'figure', e ->> 'threshold'));
 			END IF;
 		END IF;

@@ -5,18 +5,21 @@ LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'etl_acting_role';
 COMMENT ON FUNCTION etl._acting_role() IS 'the role that called, also inside functions that run with the extension''s rights';
 
 CREATE FUNCTION etl._is_member(role_name name, member name) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT EXISTS (SELECT FROM pg_roles m WHERE m.rolname = member AND m.rolsuper)
-		OR EXISTS (SELECT FROM pg_roles r, pg_roles m
-				   WHERE r.rolname = role_name AND m.rolname = member AND pg_has_role(m.oid, r.oid, 'USAGE'))
-$$;
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_is_member';
 COMMENT ON FUNCTION etl._is_member(name, name) IS 'whether member has the rights of role_name; false, not an error, when either is gone';
 
+-- Asked for every row of a view, hence in C.
+CREATE FUNCTION etl._owns(owner name) RETURNS boolean
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_owns';
+COMMENT ON FUNCTION etl._owns(name) IS 'filter of columns that show data: the owner''s role and its members';
 CREATE FUNCTION etl._may_see(owner name) RETURNS boolean
-LANGUAGE sql STABLE
-AS $$ SELECT etl._is_member(owner, current_user) $$;
-COMMENT ON FUNCTION etl._may_see(name) IS 'row filter of the views: the owner''s role and its members';
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_may_see';
+COMMENT ON FUNCTION etl._may_see(name) IS 'row filter of the views: the owner''s role and its members, and those of etl_reader';
+
+CREATE FUNCTION etl._may_operate(owner name, role_name name) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT etl._is_member(owner, role_name) OR etl._is_member('etl_operator', role_name) $$;
+COMMENT ON FUNCTION etl._may_operate(name, name) IS 'whether a role may run, cancel, pause and resume pipelines of that owner';
 
 -- Raises unless the acting role may change the pipeline; returns the pipeline.
 CREATE FUNCTION etl._own_pipeline_as_owner(pipeline text) RETURNS etl.pipeline
@@ -38,7 +41,7 @@ BEGIN
 		RAISE EXCEPTION 'permission denied for pipeline "%"', pipeline
 			USING ERRCODE = 'insufficient_privilege',
 				  DETAIL = format('It belongs to role "%s".', found_pipeline.owner),
-				  HINT = 'Only its owner, members of the owner''s role and superusers may change or run it.';
+				  HINT = 'Only its owner, members of the owner''s role and superusers may change it.';
 	END IF;
 	RETURN found_pipeline;
 END
@@ -63,11 +66,41 @@ END
 $$;
 COMMENT ON FUNCTION etl._lock_own_pipeline(text) IS 'the pipeline, locked, if the acting role may change it; for functions that run with the rights of the extension';
 
-CREATE FUNCTION etl._log_as_owner(level text, pipeline text, run_id bigint, task text, message text, detail jsonb) RETURNS void
+-- The same for who may run and pause it, but not change it.
+CREATE FUNCTION etl._operated_pipeline(pipeline text) RETURNS etl.pipeline
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_pipeline etl.pipeline;
+BEGIN
+	SELECT * INTO found_pipeline FROM etl.pipeline p WHERE p.pipeline = _operated_pipeline.pipeline;
+	IF NOT FOUND OR etl._is_member(found_pipeline.owner, etl._acting_role()) THEN
+		RETURN etl._own_pipeline(pipeline);
+	END IF;
+	IF NOT etl._may_operate(found_pipeline.owner, etl._acting_role()) THEN
+		RAISE EXCEPTION 'permission denied for pipeline "%"', pipeline
+			USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', found_pipeline.owner),
+				  HINT = 'Only its owner, members of the owner''s role or of etl_operator, and superusers may run, pause or cancel it.';
+	END IF;
+	RETURN found_pipeline;
+END
+$$;
+COMMENT ON FUNCTION etl._operated_pipeline(text) IS 'the pipeline, if the acting role may operate it; for functions that run with the rights of the extension';
+
+-- For functions that run with the rights of the extension: whoever made them act, what
+-- happens to a run is logged.
+CREATE FUNCTION etl._write_log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	INSERT INTO etl.log_entry (level, pipeline, owner, run_id, task, message, detail)
-	SELECT level, r.pipeline, r.owner, r.run_id, task, message, detail
+	SELECT level, r.pipeline, r.owner, r.run_id, task, message, detail FROM etl.run r WHERE r.run_id = _write_log.run_id
+$$;
+COMMENT ON FUNCTION etl._write_log(text, text, bigint, text, text, jsonb) IS 'adds an entry to etl.log';
+
+CREATE FUNCTION etl._log_as_owner(level text, pipeline text, run_id bigint, task text, message text, detail jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT etl._write_log(level, pipeline, r.run_id, task, message, detail)
 	FROM etl.run r WHERE r.run_id = _log_as_owner.run_id AND etl._is_member(r.owner, etl._acting_role())
 $$;
 CREATE FUNCTION etl._log(level text, pipeline text, run_id bigint, task text, message text, detail jsonb DEFAULT NULL) RETURNS void

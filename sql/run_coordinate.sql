@@ -55,7 +55,7 @@ BEGIN
 	UPDATE etl.task_attempt a SET state = CASE new_state WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END,
 		ended_at = clock_timestamp(), error_code = code, error_message = message
 	WHERE a.task_run_id = t.task_run_id AND a.attempt = t.attempt;
-	PERFORM etl._log(CASE new_state WHEN 'failed' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, r.run_id, t.task,
+	PERFORM etl._write_log(CASE new_state WHEN 'failed' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, r.run_id, t.task,
 		format('attempt %s %s: %s', t.attempt, CASE new_state WHEN 'up_for_retry' THEN format('failed and is tried again in %s', p.retry_delay) ELSE new_state END, message),
 		jsonb_strip_nulls(jsonb_build_object('sqlstate', code, 'detail', detail, 'hint', hint)));
 	RETURN new_state;
@@ -78,7 +78,7 @@ BEGIN
 	UPDATE etl.run x SET state = new_state, ended_at = clock_timestamp(), error_task = task, error_code = code,
 		error_message = message, error_detail = detail, error_hint = hint
 	WHERE x.run_id = r.run_id;
-	PERFORM etl._log(CASE new_state WHEN 'failed' THEN 'ERROR' WHEN 'cancelled' THEN 'WARN' ELSE 'INFO' END, r.pipeline, r.run_id, task,
+	PERFORM etl._write_log(CASE new_state WHEN 'failed' THEN 'ERROR' WHEN 'cancelled' THEN 'WARN' ELSE 'INFO' END, r.pipeline, r.run_id, task,
 		format('run %s of interval %s: %s', r.run_id, r.data_interval_start, new_state || coalesce(': ' || message, '')));
 	PERFORM etl._wake(r.caller_pid) WHERE r.caller_pid IS NOT NULL;
 END

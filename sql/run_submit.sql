@@ -67,7 +67,7 @@ BEGIN
 		  AND l.data_interval_start < i.data_interval_end AND l.data_interval_end > i.data_interval_start
 		  AND NOT (l.data_interval_start >= i.data_interval_start AND l.data_interval_end <= i.data_interval_end) LIMIT 1;
 		IF FOUND THEN
-			PERFORM etl._log('WARN', p.pipeline, new_run, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
+			PERFORM etl._write_log('WARN', p.pipeline, new_run, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
 				i.data_interval_start, i.data_interval_end, overlapping.data_interval_start, overlapping.data_interval_end));
 		END IF;
 	END LOOP;
@@ -87,22 +87,28 @@ BEGIN
 				  DETAIL = 'They were declared in another database; this one was restored or cloned from it.',
 				  HINT = 'SELECT etl.resume() if pipelines shall run here, against the same sources.';
 	END IF;
+	IF pipeline IS NULL AND NOT etl._is_member('etl_operator', caller)
+	   AND NOT EXISTS (SELECT FROM etl.pipeline x WHERE etl._is_member(x.owner, caller)) THEN
+		RAISE EXCEPTION 'permission denied to run pipelines'
+			USING ERRCODE = 'insufficient_privilege', DETAIL = format('Role "%s" has the rights of no pipeline''s owner.', caller),
+				  HINT = 'Declare a pipeline, or let somebody GRANT you its owner''s role or etl_operator.';
+	END IF;
 	IF pipeline IS NOT NULL AND NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = _submit.pipeline) THEN
 		RAISE EXCEPTION 'pipeline "%" does not exist', pipeline
 			USING ERRCODE = 'undefined_object',
 				  HINT = coalesce('Declared pipelines are: ' || (SELECT string_agg(x.pipeline, ', ' ORDER BY x.pipeline)
-								FROM etl.pipeline x WHERE etl._is_member(x.owner, caller)) || '.',
+								FROM etl.pipeline x WHERE etl._may_operate(x.owner, caller)) || '.',
 							'Declare one with etl.create_pipeline or etl.install.');
 	END IF;
 	FOR p IN SELECT * FROM etl.pipeline x
-		WHERE CASE WHEN _submit.pipeline IS NULL THEN NOT x.paused AND etl._is_member(x.owner, caller)
+		WHERE CASE WHEN _submit.pipeline IS NULL THEN NOT x.paused AND etl._may_operate(x.owner, caller)
 				   ELSE x.pipeline = _submit.pipeline END
 		ORDER BY x.pipeline
 	LOOP
-		IF NOT etl._is_member(p.owner, caller) THEN
+		IF NOT etl._may_operate(p.owner, caller) THEN
 			RAISE EXCEPTION 'permission denied for pipeline "%"', p.pipeline
 				USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', p.owner),
-					  HINT = 'Only its owner, members of the owner''s role and superusers may change or run it.';
+					  HINT = 'Only its owner, members of the owner''s role or of etl_operator, and superusers may run, pause or cancel it.';
 		ELSIF p.paused THEN
 			RAISE EXCEPTION 'pipeline "%" is paused', p.pipeline
 				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('SELECT etl.resume(%L);', p.pipeline);

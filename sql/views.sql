@@ -1,4 +1,6 @@
--- What people read.  Rows are those of pipelines whose owner's rights one has.
+-- What people read.  Rows are those of pipelines whose owner's rights one has; members of
+-- etl_reader have all, but columns that show data, or what a request may carry in secret,
+-- are null to who has not the owner's rights.
 
 CREATE VIEW etl.pipelines WITH (security_barrier) AS
 	SELECT p.pipeline, p.owner, p.description, p.schedule, p.timezone, p.retries, p.retry_delay,
@@ -16,8 +18,9 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 COMMENT ON VIEW etl.pipelines IS 'declared pipelines, whether they can run, and how their last run ended';
 
 CREATE VIEW etl.tasks WITH (security_barrier) AS
-	SELECT t.pipeline, t.task, t.kind, etl._full_name(t.target_schema, t.target_name) AS target, t.definition,
-		   COALESCE((SELECT pg_catalog.array_agg(DISTINCT d.needs) FROM etl._task_dependencies(t.pipeline) d WHERE d.task = t.task), '{}') AS depends_on
+	SELECT t.pipeline, t.task, t.kind, etl._full_name(t.target_schema, t.target_name) AS target,
+		   CASE WHEN etl._owns(p.owner) THEN t.definition ELSE t.definition - '{query,headers,body}'::text[] END AS definition,
+		   etl._depends_on(t.pipeline, t.task) AS depends_on
 	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
 	WHERE etl._may_see(p.owner);
 COMMENT ON VIEW etl.tasks IS 'declared tasks and what each one waits for';
@@ -41,16 +44,20 @@ CREATE VIEW etl.task_attempts WITH (security_barrier) AS
 	FROM etl.task_attempt a JOIN etl.task_run t USING (task_run_id) JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.task_attempts IS 'every attempt of every task run';
 
--- SECURITY DEFINER: pg_stat_activity hides what sessions of other roles do; these are
--- the workers of pipelines one may see anyway.
-CREATE FUNCTION etl._activity(task_run_id bigint) RETURNS TABLE (pid integer, activity text, since timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- With the extension's rights: pg_stat_activity hides what sessions of other roles do;
+-- these are the workers of pipelines one may see anyway.
+CREATE FUNCTION etl._activity_as_owner(task_run_id bigint, OUT pid integer, OUT activity text, OUT since timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT a.pid, a.query, a.query_start FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid
-	WHERE h.kind = 3 AND h.id = task_run_id
-	  AND EXISTS (SELECT FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE t.task_run_id = _activity.task_run_id AND etl._is_member(r.owner, session_user))
+	WHERE h.kind = etl._lock_kind('attempt') AND h.id = task_run_id
+	  AND EXISTS (SELECT FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE t.task_run_id = _activity_as_owner.task_run_id
+				  AND (etl._is_member(r.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role())))
 $$;
-COMMENT ON FUNCTION etl._activity(bigint) IS 'what the worker of an attempt does right now';
+CREATE FUNCTION etl._activity(task_run_id bigint, OUT pid integer, OUT activity text, OUT since timestamptz)
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._activity_as_owner(bigint) IS 'does what etl._activity does, with the rights of the extension';
+COMMENT ON FUNCTION etl._activity(bigint) IS 'what the worker of an attempt does right now; nulls when nobody works on it';
 
 CREATE VIEW etl.progress WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.run_date, r.data_interval_start, r.state AS run_state, t.task, t.kind, t.state, t.attempt,
@@ -72,13 +79,14 @@ CREATE VIEW etl.loads WITH (security_barrier) AS
 COMMENT ON VIEW etl.loads IS 'the ledger of extractions: which load of which interval readers see';
 
 CREATE VIEW etl.slices WITH (security_barrier) AS
-	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, l.items -> s.item AS item_values, s.page, s.page_count, s.request, s.status, s.attempts, s.next_cursor,
+	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, CASE WHEN etl._owns(l.owner) THEN l.items -> s.item END AS item_values,
+		   s.page, s.page_count, s.request, s.status, s.attempts, CASE WHEN etl._owns(l.owner) THEN s.next_cursor END AS next_cursor,
 		   s.bytes, s.fetched, s.loaded, s.quarantined, s.committed_at
 	FROM etl.slice s JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.slices IS 'the committed pages of every load, with request and cursor';
 
 CREATE VIEW etl.watermarks WITH (security_barrier) AS
-	SELECT w.pipeline, w.task, nullif(w.item, 'null') AS item, w.value, t.definition #>> '{watermark,type}' AS type, t.definition #>> '{watermark,lag}' AS lag,
+	SELECT w.pipeline, w.task, CASE WHEN etl._owns(p.owner) THEN nullif(w.item, 'null') END AS item, w.value, t.definition #>> '{watermark,type}' AS type, t.definition #>> '{watermark,lag}' AS lag,
 		   w.load_id, l.data_interval_start, w.updated_at
 	FROM etl.watermark w JOIN etl.pipeline p USING (pipeline)
 	LEFT JOIN etl.task t ON t.pipeline = w.pipeline AND t.task = w.task
@@ -87,24 +95,26 @@ CREATE VIEW etl.watermarks WITH (security_barrier) AS
 COMMENT ON VIEW etl.watermarks IS 'how far each source has been read, by published loads; the next load begins there';
 
 CREATE VIEW etl.item_errors WITH (security_barrier) AS
-	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, l.items -> e.item AS item_values, e.error_code, e.error_message, e.error_detail, e.failed_at
+	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, CASE WHEN etl._owns(l.owner) THEN l.items -> e.item END AS item_values,
+		   e.error_code, e.error_message, e.error_detail, e.failed_at
 	FROM etl.item_error e JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.item_errors IS 'items of for_each that failed alone and were left out of their load';
 
 CREATE VIEW etl.quarantine WITH (security_barrier) AS
 	SELECT q.quarantine_id, q.pipeline, q.task, l.data_interval_start, q.load_id, l.state AS load_state, q.slice, q.record_number, q.byte_offset,
-		   q.record, q.reason_code, q.reason, q.request, q.quarantined_at
+		   CASE WHEN etl._owns(l.owner) THEN q.record END AS record, q.reason_code, CASE WHEN etl._owns(l.owner) THEN q.reason END AS reason, q.request, q.quarantined_at
 	FROM etl.quarantined_record q JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as received, the reason, the request and where in the page they stood';
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
-		   c.figure, c.threshold, c.sample, c.attempt, c.checked_at
+		   c.figure, c.threshold, CASE WHEN etl._owns(r.owner) THEN c.sample END AS sample, c.attempt, c.checked_at
 	FROM etl.check_result c JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';
 
 CREATE VIEW etl.log WITH (security_barrier) AS
-	SELECT e.log_id, e.logged_at, e.level, e.pipeline, e.run_id, e.task, e.message, e.detail
+	SELECT e.log_id, e.logged_at, e.level, e.pipeline, e.run_id, e.task, e.message,
+		   CASE WHEN etl._owns(e.owner) THEN e.detail ELSE e.detail - 'first' END AS detail
 	FROM etl.log_entry e WHERE etl._may_see(e.owner);
 COMMENT ON VIEW etl.log IS 'structured log of runs';
 

@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "etl.h"
-#include "http/address.h"
+#include "http/allowed_hosts.h"
 
 PG_MODULE_MAGIC;
 
@@ -65,8 +65,8 @@ _PG_init(void)
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"etl.allowed_hosts", "Sets the hosts that sources may be on.",
-		"A list of host names, *.domain, addresses and ranges. Empty for all but link-local "
-		"addresses and those of metadata services, which must be listed by address.",
+		"A list of host names, *.domain, addresses and ranges, each with a port or without; "
+		"empty for all public hosts. Addresses that are not public must be listed as such.",
 		&etl_allowed_hosts, "", PGC_SUSET, GUC_SUPERUSER_ONLY, check_allowed_hosts, NULL, NULL);
 	DefineCustomStringVariable("etl.clock",
 							   "Sets the time that schedules and open intervals go by, for tests.",

@@ -11,6 +11,8 @@
  * notes the role that calls, and runs the function of the same name with _as_owner behind
  * it with the extension's rights.
  *
+ * Besides, what views ask for every row: whether a role may see it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,6 +23,7 @@
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -39,6 +42,9 @@ static Oid acting_role = InvalidOid;
 PG_FUNCTION_INFO_V1(etl_call_as_owner);
 PG_FUNCTION_INFO_V1(etl_acting_role);
 PG_FUNCTION_INFO_V1(etl_equality_operator);
+PG_FUNCTION_INFO_V1(etl_is_member);
+PG_FUNCTION_INFO_V1(etl_owns);
+PG_FUNCTION_INFO_V1(etl_may_see);
 
 /*
  * Finds etl._<name>_as_owner with the same argument types.  Raises when there is none.
@@ -117,6 +123,48 @@ etl_acting_role(PG_FUNCTION_ARGS)
 	namestrcpy(result,
 			   GetUserNameFromId(OidIsValid(acting_role) ? acting_role : GetUserId(), false));
 	PG_RETURN_NAME(result);
+}
+
+/* Has a role the rights of the role of that name?  Superusers have all; nobody, of none. */
+static bool
+has_rights_of(Oid member, const char *role_name)
+{
+	Oid role;
+
+	if (superuser_arg(member))
+		return true;
+	role = get_role_oid(role_name, true);
+	return OidIsValid(role) && has_privs_of_role(member, role);
+}
+
+/*
+ * SQL: etl._is_member(role_name, member).  False when either does not exist.
+ */
+Datum
+etl_is_member(PG_FUNCTION_ARGS)
+{
+	Oid member = get_role_oid(NameStr(*PG_GETARG_NAME(1)), true);
+
+	PG_RETURN_BOOL(OidIsValid(member) && has_rights_of(member, NameStr(*PG_GETARG_NAME(0))));
+}
+
+/*
+ * SQL: etl._owns(owner).  Has the current role the owner's rights?
+ */
+Datum
+etl_owns(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(has_rights_of(GetUserId(), NameStr(*PG_GETARG_NAME(0))));
+}
+
+/*
+ * SQL: etl._may_see(owner).  Has the current role the owner's rights, or those of a reader?
+ */
+Datum
+etl_may_see(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(has_rights_of(GetUserId(), NameStr(*PG_GETARG_NAME(0))) ||
+				   has_rights_of(GetUserId(), "etl_reader"));
 }
 
 /*

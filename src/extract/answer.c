@@ -58,6 +58,8 @@ advice(const http_response *response, const http_outcome *outcome)
 {
 	if (outcome->rate_limited_until != 0)
 		return "Run the interval again after that time, or raise the server's max_wait.";
+	if (response->error_hint != NULL)
+		return response->error_hint;
 	switch (response->error)
 	{
 		case HTTP_OK:
@@ -68,8 +70,7 @@ advice(const http_response *response, const http_outcome *outcome)
 		case HTTP_ERROR_TOO_LARGE:
 			return "Ask for smaller pages, or raise the server's max_body_size.";
 		case HTTP_ERROR_REDIRECT:
-		case HTTP_ERROR_ADDRESS:
-			return "A superuser can list the host in etl.allowed_hosts.";
+			return "Check the server's base_url: is it where the source redirects to?";
 		case HTTP_ERROR_URL:
 			return "Check the server's base_url and the path of the task.";
 		default:

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * address.c
- *	  Which addresses may be connected to.
+ *	  Addresses, and what kind of place each one is.
  *
- * Checked for the resolved address of every connection, redirects included, so that
- * neither a redirect nor a name that resolves anew leads where nobody may go.  Addresses
- * of the cloud's metadata services and other link-local ones are refused unless they are
- * listed by address; a list of hosts, once there is one, is all that may be reached.
+ * What a source may be on by default is the public Internet; everything that leads into
+ * the server itself, its network or its cloud has a class of its own here.  Whether it
+ * may be reached all the same is for allowed_hosts.c to say.
  *
  * Nothing here raises or allocates: it is called inside curl's callbacks.
  *
@@ -19,42 +18,91 @@
 
 #include "http/address.h"
 
-/* An address as 16 bytes, IPv4 mapped into IPv6. */
-typedef struct mapped_address
-{
-	unsigned char bytes[16];
-} mapped_address;
-
 static const unsigned char ipv4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-/* Ranges that are never meant by accident: refused unless listed by address. */
-static const char *const forbidden[] = {
-	"169.254.0.0/16",	  /* link-local, metadata of most clouds */
-	"fe80::/10",		  /* link-local */
-	"fd00:ec2::254",	  /* metadata of one cloud over IPv6 */
-	"100.100.100.200",	  /* metadata of another */
-	"0.0.0.0/8",		  /* this host, by a name that hides it */
-	"::",				  /* likewise */
-	"224.0.0.0/4",		  /* multicast */
-	"ff00::/8",			  /* multicast */
-	"255.255.255.255/32", /* broadcast */
+/* IANA's special-purpose registries, less what is public after all; the first match counts. */
+static const struct
+{
+	const char *range;
+	http_address_class class;
+} special_ranges[] = {
+	{"169.254.169.254", HTTP_ADDRESS_METADATA}, /* most clouds */
+	{"169.254.170.2", HTTP_ADDRESS_METADATA},	/* credentials of AWS tasks */
+	{"169.254.170.23", HTTP_ADDRESS_METADATA},	/* and pods */
+	{"fd00:ec2::254", HTTP_ADDRESS_METADATA},	/* AWS over IPv6 */
+	{"fd00:ec2::23", HTTP_ADDRESS_METADATA},
+	{"fd20:ce::254", HTTP_ADDRESS_METADATA},	/* Google Cloud over IPv6 */
+	{"100.100.100.200", HTTP_ADDRESS_METADATA}, /* Alibaba Cloud */
+	{"168.63.129.16", HTTP_ADDRESS_METADATA},	/* Azure's wire server */
+	{"192.0.0.192", HTTP_ADDRESS_METADATA},		/* Oracle Cloud's first generation */
+	{"169.254.0.0/16", HTTP_ADDRESS_LINK_LOCAL},
+	{"fe80::/10", HTTP_ADDRESS_LINK_LOCAL},
+	{"127.0.0.0/8", HTTP_ADDRESS_LOOPBACK},
+	{"::1", HTTP_ADDRESS_LOOPBACK},
+	{"10.0.0.0/8", HTTP_ADDRESS_PRIVATE}, /* RFC 1918 */
+	{"172.16.0.0/12", HTTP_ADDRESS_PRIVATE},
+	{"192.168.0.0/16", HTTP_ADDRESS_PRIVATE},
+	{"100.64.0.0/10", HTTP_ADDRESS_PRIVATE},  /* RFC 6598, behind a carrier's NAT */
+	{"198.18.0.0/15", HTTP_ADDRESS_PRIVATE},  /* RFC 2544, laboratories */
+	{"fc00::/7", HTTP_ADDRESS_PRIVATE},		  /* RFC 4193 */
+	{"fec0::/10", HTTP_ADDRESS_PRIVATE},	  /* site-local, once */
+	{"64:ff9b:1::/48", HTTP_ADDRESS_PRIVATE}, /* RFC 8215, a network's own NAT64 */
+	{"0.0.0.0/8", HTTP_ADDRESS_RESERVED},	  /* this host, by a name that hides it */
+	{"::", HTTP_ADDRESS_RESERVED},			  /* likewise */
+	{"192.0.0.0/24", HTTP_ADDRESS_RESERVED},
+	{"192.88.99.0/24", HTTP_ADDRESS_RESERVED}, /* 6to4 relays */
+	{"224.0.0.0/4", HTTP_ADDRESS_RESERVED},	   /* multicast */
+	{"240.0.0.0/4", HTTP_ADDRESS_RESERVED},	   /* unassigned, and broadcast */
+	{"2001::/23", HTTP_ADDRESS_RESERVED},	   /* protocol assignments, Teredo among them */
 };
 
-/* One entry of a list as written: its start and length; false at the end of the list. */
-static bool
-next_entry(const char **list, const char **entry, size_t *length)
+/* All of IPv6 that is in public use. */
+static const char global_unicast[] = "2000::/3";
+
+/* Where an IPv4 address is within an IPv6 one: its first byte. */
+static const struct
 {
-	*entry = *list + strspn(*list, " \t\n,");
-	*length = strcspn(*entry, ",");
-	*list = *entry + *length;
-	while (*length > 0 && strchr(" \t\n", (*entry)[*length - 1]) != NULL)
-		(*length)--;
-	return *length > 0;
+	const char *range;
+	int offset;
+} embeddings[] = {
+	{"::ffff:0:0:0/96", 12}, /* RFC 2765, translated */
+	{"64:ff9b::/96", 12},	 /* RFC 6052, NAT64 */
+	{"2002::/16", 2},		 /* 6to4 */
+	{"::/96", 12},			 /* IPv4-compatible, once */
+};
+
+static void
+map_ipv4(const void *four_bytes, http_address *address)
+{
+	memcpy(address->bytes, ipv4_prefix, sizeof(ipv4_prefix));
+	memcpy(address->bytes + sizeof(ipv4_prefix), four_bytes, 4);
+}
+
+static bool
+is_ipv4(const http_address *address)
+{
+	return memcmp(address->bytes, ipv4_prefix, sizeof(ipv4_prefix)) == 0;
+}
+
+/*
+ * The address a socket is to be connected to.  False for what is no Internet address: a
+ * Unix socket and whatever else there is.
+ */
+bool
+http_address_of_socket(const struct sockaddr *socket_address, http_address *address)
+{
+	if (socket_address->sa_family == AF_INET6)
+		memcpy(address->bytes, &((const struct sockaddr_in6 *) socket_address)->sin6_addr, 16);
+	else if (socket_address->sa_family == AF_INET)
+		map_ipv4(&((const struct sockaddr_in *) socket_address)->sin_addr, address);
+	else
+		return false;
+	return true;
 }
 
 /* Reads an address; false when the text is none. */
-static bool
-parse_address(const char *text, mapped_address *address)
+bool
+http_address_parse(const char *text, http_address *address)
 {
 	struct in_addr v4;
 
@@ -62,183 +110,136 @@ parse_address(const char *text, mapped_address *address)
 		return true;
 	if (inet_pton(AF_INET, text, &v4) != 1)
 		return false;
-	memcpy(address->bytes, ipv4_prefix, sizeof(ipv4_prefix));
-	memcpy(address->bytes + sizeof(ipv4_prefix), &v4, 4);
+	map_ipv4(&v4, address);
 	return true;
 }
 
 /*
- * Reads "address" or "address/bits".  Returns 0 when the text is no address at all, -1
- * when its bits are wrong, else 1.
+ * Reads "address" or "address/bits", "length" bytes of text.  Returns 0 when it is no
+ * address at all, -1 when its bits are wrong, else 1.
  */
-static int
-parse_range(const char *entry, size_t length, mapped_address *address, int *bits)
+int
+http_address_range_parse(const char *text, size_t length, http_address_range *range)
 {
-	char text[INET6_ADDRSTRLEN + 5];
+	char copy[HTTP_ADDRESS_TEXT_SIZE + 5];
 	char *slash;
 	char *end;
-	bool is_v4;
+	bool written_as_ipv4;
 
-	if (length >= sizeof(text))
+	if (length >= sizeof(copy))
 		return 0;
-	memcpy(text, entry, length);
-	text[length] = '\0';
-	slash = strchr(text, '/');
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	slash = strchr(copy, '/');
 	if (slash != NULL)
 		*slash = '\0';
-	if (!parse_address(text, address))
+	if (!http_address_parse(copy, &range->start))
 		return 0;
-	is_v4 = strchr(text, ':') == NULL;
-	*bits = 128;
+	written_as_ipv4 = strchr(copy, ':') == NULL;
+	range->bits = 128;
 	if (slash != NULL)
 	{
-		*bits = (int) strtol(slash + 1, &end, 10);
-		if (end == slash + 1 || *end != '\0' || *bits < 0 || *bits > (is_v4 ? 32 : 128))
+		if (slash[1] < '0' || slash[1] > '9')
 			return -1;
-		if (is_v4)
-			*bits += 96;
+		range->bits = (int) strtol(slash + 1, &end, 10);
+		if (*end != '\0' || range->bits < 0 || range->bits > (written_as_ipv4 ? 32 : 128))
+			return -1;
+		if (written_as_ipv4)
+			range->bits += 96;
 	}
 	return 1;
 }
 
-static bool
-in_range(const mapped_address *address, const mapped_address *range, int bits)
+/*
+ * Is the address in the range?  A range of IPv6 that happens to hold the place where IPv4
+ * is mapped, such as ::/0, holds no IPv4 address for that.
+ */
+bool
+http_address_in_range(const http_address *address, const http_address_range *range)
 {
-	int whole = bits / 8;
-	int mask = 0xff << (8 - bits % 8) & 0xff;
+	int whole = range->bits / 8;
+	int mask = 0xff << (8 - range->bits % 8) & 0xff;
 
-	return memcmp(address->bytes, range->bytes, whole) == 0 &&
-		   (bits % 8 == 0 || ((address->bytes[whole] ^ range->bytes[whole]) & mask) == 0);
+	if (range->bits < 96 && is_ipv4(address))
+		return false;
+	return memcmp(address->bytes, range->start.bytes, whole) == 0 &&
+		   (range->bits % 8 == 0 ||
+			((address->bytes[whole] ^ range->start.bytes[whole]) & mask) == 0);
 }
 
+/* The same with the range as text, one of the constants above. */
 static bool
-is_forbidden(const mapped_address *address)
+in_named_range(const http_address *address, const char *text)
 {
-	for (int i = 0; i < lengthof(forbidden); i++)
-	{
-		mapped_address range;
-		int bits;
+	http_address_range range;
 
-		if (parse_range(forbidden[i], strlen(forbidden[i]), &range, &bits) == 1 &&
-			in_range(address, &range, bits))
+	return http_address_range_parse(text, strlen(text), &range) == 1 &&
+		   http_address_in_range(address, &range);
+}
+
+/* The IPv4 address that an IPv6 one leads to, or is made from; false when there is none. */
+bool
+http_address_embedded(const http_address *address, http_address *embedded)
+{
+	if (is_ipv4(address) || in_named_range(address, "::/127"))
+		return false; /* :: and ::1 are what they are */
+	for (int i = 0; i < lengthof(embeddings); i++)
+	{
+		if (in_named_range(address, embeddings[i].range))
+		{
+			map_ipv4(address->bytes + embeddings[i].offset, embedded);
 			return true;
+		}
 	}
 	return false;
 }
 
-/* A host name against an entry: itself, or *.domain for names below a domain. */
-static bool
-name_matches(const char *host, const char *entry, size_t length)
+/* What kind of place an address is; one that leads to an IPv4 address, what that is. */
+http_address_class
+http_address_classify(const http_address *address)
 {
-	size_t host_length = strlen(host);
+	http_address embedded;
 
-	if (length > 2 && entry[0] == '*' && entry[1] == '.')
+	for (int i = 0; i < lengthof(special_ranges); i++)
 	{
-		entry++;
-		length--;
-		return host_length > length &&
-			   pg_strncasecmp(host + host_length - length, entry, length) == 0;
+		if (in_named_range(address, special_ranges[i].range))
+			return special_ranges[i].class;
 	}
-	return host_length == length && pg_strncasecmp(host, entry, length) == 0;
+	if (is_ipv4(address))
+		return HTTP_ADDRESS_PUBLIC;
+	if (http_address_embedded(address, &embedded))
+		return http_address_classify(&embedded);
+	return in_named_range(address, global_unicast) ? HTTP_ADDRESS_PUBLIC : HTTP_ADDRESS_RESERVED;
 }
 
-/*
- * What is wrong with a list of allowed hosts, as a constant text; NULL when nothing is.
- * For the check hook of etl.allowed_hosts.
- */
+/* A class in words, with an article. */
 const char *
-http_allowed_hosts_problem(const char *list)
+http_address_class_name(http_address_class class)
 {
-	const char *entry;
-	size_t length;
-
-	while (next_entry(&list, &entry, &length))
+	switch (class)
 	{
-		mapped_address address;
-		int bits;
-		size_t valid;
-
-		if (parse_range(entry, length, &address, &bits) < 0)
-			return "The number behind a slash is not one of bits.";
-		if (parse_range(entry, length, &address, &bits) == 1 || (length == 1 && *entry == '*'))
-			continue;
-		valid = strspn(entry, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*");
-		if (valid < length || memchr(entry + 1, '*', length - 1) != NULL ||
-			(entry[0] == '*' && length > 1 && entry[1] != '.'))
-			return "An entry is a host name, *.domain, an address, a range such as 10.0.0.0/8, or "
-				   "*.";
+		case HTTP_ADDRESS_PUBLIC:
+			return "a public address";
+		case HTTP_ADDRESS_PRIVATE:
+			return "an address of a private network";
+		case HTTP_ADDRESS_LOOPBACK:
+			return "a loopback address";
+		case HTTP_ADDRESS_RESERVED:
+			return "a reserved address";
+		case HTTP_ADDRESS_LINK_LOCAL:
+			return "a link-local address";
+		case HTTP_ADDRESS_METADATA:
+			return "an address of a cloud's metadata service";
 	}
-	return NULL;
+	return "an address";
 }
 
-/*
- * Whether a connection to an address may be made for a URL's host.  list: the value of
- * etl.allowed_hosts, checked; empty: everything but what is forbidden.
- */
-bool
-http_address_allowed(const char *list, const char *host, const struct sockaddr *address)
+/* An address as people write it, into HTTP_ADDRESS_TEXT_SIZE bytes. */
+void
+http_address_text(const http_address *address, char *text)
 {
-	mapped_address target;
-	const char *entry;
-	size_t length;
-	bool any_listed = false;
-	bool name_listed = false;
-
-	if (address->sa_family == AF_INET6)
-		memcpy(target.bytes, &((const struct sockaddr_in6 *) address)->sin6_addr, 16);
-	else if (address->sa_family == AF_INET)
-	{
-		memcpy(target.bytes, ipv4_prefix, sizeof(ipv4_prefix));
-		memcpy(target.bytes + sizeof(ipv4_prefix),
-			   &((const struct sockaddr_in *) address)->sin_addr, 4);
-	}
+	if (is_ipv4(address))
+		inet_ntop(AF_INET, address->bytes + sizeof(ipv4_prefix), text, HTTP_ADDRESS_TEXT_SIZE);
 	else
-		return false; /* Unix sockets and whatever else there is */
-
-	while (next_entry(&list, &entry, &length))
-	{
-		mapped_address range;
-		int bits;
-
-		any_listed = true;
-		if (parse_range(entry, length, &range, &bits) == 1)
-		{
-			if (in_range(&target, &range, bits))
-				return true;
-		}
-		else if ((length == 1 && *entry == '*') ||
-				 (host != NULL && name_matches(host, entry, length)))
-			name_listed = true;
-	}
-	return (name_listed || !any_listed) && !is_forbidden(&target);
-}
-
-/*
- * Whether a URL's host may be asked for through a proxy, which resolves it: only its name
- * can be checked here, or its address when it is written as one.
- */
-bool
-http_host_allowed(const char *list, const char *host)
-{
-	mapped_address target;
-	bool is_address = parse_address(host, &target);
-	const char *entry;
-	size_t length;
-	bool any_listed = false;
-
-	while (next_entry(&list, &entry, &length))
-	{
-		mapped_address range;
-		int bits;
-
-		any_listed = true;
-		if (parse_range(entry, length, &range, &bits) == 1)
-		{
-			if (is_address && in_range(&target, &range, bits))
-				return true;
-		}
-		else if ((length == 1 && *entry == '*') || name_matches(host, entry, length))
-			return !is_address || !is_forbidden(&target);
-	}
-	return !any_listed && (!is_address || !is_forbidden(&target));
+		inet_ntop(AF_INET6, address->bytes, text, HTTP_ADDRESS_TEXT_SIZE);
 }

@@ -123,6 +123,15 @@ http_client_create(MemoryContext parent, const http_client_options *options)
 		own->proxy = MemoryContextStrdup(context, own->proxy);
 	if (own->user_agent != NULL)
 		own->user_agent = MemoryContextStrdup(context, own->user_agent);
+	own->allowed_hosts =
+		MemoryContextStrdup(context, own->allowed_hosts != NULL ? own->allowed_hosts : "");
+	if (own->proxy != NULL && own->proxy[0] != '\0')
+	{
+		client->proxy_host = http_url_host(context, own->proxy, &client->proxy_port);
+		if (client->proxy_host == NULL)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("the URL of the HTTP proxy is malformed")));
+	}
 
 	client->reset.func = free_client;
 	client->reset.arg = client;

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "http/address.h"
+#include "http/allowed_hosts.h"
 #include "http/transfer.h"
 #include "storage/fd.h"
 
@@ -104,22 +104,31 @@ receive_body(char *data, size_t size, size_t count, void *arg)
 }
 
 /*
- * curl opens a socket: count it among the descriptors PostgreSQL knows of, so that
- * its file cache leaves room.  Never raises.
+ * curl opens a socket: see whether it may, and count it among the descriptors PostgreSQL
+ * knows of, so that its file cache leaves room.  Never raises.
  */
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	http_transfer *transfer = arg;
-	const char *allowed = transfer->client->options.allowed_hosts;
+	http_client *client = transfer->client;
+	http_refusal refusal;
 	curl_socket_t fd;
 
-	/* another address of the host may be allowed: curl goes on to the next */
-	if (!http_address_allowed(allowed ? allowed : "", transfer->host, &address->addr))
+	if (client->proxy_host != NULL)
+		refusal = http_check_connection(client->options.allowed_hosts, client->proxy_host,
+										client->proxy_port, &address->addr);
+	else
+		refusal = http_check_connection(client->options.allowed_hosts, transfer->host,
+										transfer->port, &address->addr);
+	if (refusal.reason != HTTP_NOT_REFUSED)
 	{
-		transfer->address_refused = true;
+		/* another address of the host may be allowed: curl goes on to the next */
+		if (transfer->refusal_count < MAX_REFUSALS)
+			transfer->refusals[transfer->refusal_count++] = refusal;
 		return CURL_SOCKET_BAD;
 	}
+	transfer->address_allowed = true;
 	if (!AcquireExternalFD())
 	{
 		(void) stop(arg, HTTP_ERROR_CONNECT, "no file descriptor is left for a connection");
@@ -264,6 +273,7 @@ http_easy_configure(http_transfer *transfer, int timeout_ms)
 #endif
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_PROXY, options->proxy != NULL ? options->proxy : "");
 	SET(CURLOPT_NOPROXY, "");
 	SET(CURLOPT_USERAGENT, options->user_agent != NULL ? options->user_agent : "etl/" ETL_VERSION);

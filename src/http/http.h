@@ -43,7 +43,7 @@ typedef struct http_client_options
 	const char *proxy;		   /* NULL: none; the environment is not consulted */
 	const char *user_agent;	   /* NULL: etl/<version> */
 	int max_connections;	   /* of a client, kept alive; default 16 */
-	const char *allowed_hosts; /* see address.c; NULL or empty: all but forbidden addresses */
+	const char *allowed_hosts; /* see allowed_hosts.c; NULL or empty: all public addresses */
 } http_client_options;
 
 typedef struct http_request
@@ -78,6 +78,7 @@ typedef struct http_response
 	MemoryContext context; /* holds all below; MemoryContextDelete frees it */
 	http_error error;
 	const char *error_message; /* libcurl's words, without credentials; NULL if HTTP_OK */
+	const char *error_hint;	   /* what to do about it; NULL if that depends on error alone */
 	int status;				   /* 0 when no status line arrived */
 	List *headers;			   /* of http_header *, those of the last answer, bytes as received */
 	char *body; /* never NULL, NUL-terminated; may contain NULs; empty after errors but REDIRECT */
@@ -145,7 +146,8 @@ extern const char *http_error_name(http_error error);
 
 /* url.c */
 extern char *http_url_resolve(const char *base, const char *reference);
-extern char *http_url_host(MemoryContext context, const char *url);
+extern char *http_url_host(MemoryContext context, const char *url, int *port);
+extern bool http_url_has_userinfo(const char *url);
 extern bool http_url_same_origin(const char *a, const char *b);
 extern char *http_url_redact(const char *url);
 extern void http_append_encoded(StringInfo out, const char *text, bool keep_slashes);

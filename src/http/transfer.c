@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "http/address.h"
 #include "http/transfer.h"
 #include "utils/memutils.h"
 
@@ -18,6 +17,8 @@
 #define CURL_TOO_LARGE 100
 
 static void fail(http_transfer *transfer, http_error error, const char *message);
+static char *refusal_message(http_transfer *transfer);
+static void refuse(http_transfer *transfer);
 static void start_hop(http_transfer *transfer);
 static void stop_hop(http_transfer *transfer);
 static bool follow_redirect(http_transfer *transfer);
@@ -34,6 +35,39 @@ fail(http_transfer *transfer, http_error error, const char *message)
 	response->error = error;
 	response->error_message = MemoryContextStrdup(response->context, message);
 	transfer->finished = true;
+}
+
+/*
+ * What etl.allowed_hosts has against the hop, palloc'd.
+ */
+static char *
+refusal_message(http_transfer *transfer)
+{
+	const char *proxy = transfer->client->proxy_host;
+	const http_refusal *refusal = &transfer->refusals[0];
+	char *message = proxy != NULL && refusal->of_connection
+						? http_refusal_message(refusal, "proxy", proxy)
+						: http_refusal_message(refusal, "host", transfer->host);
+
+	return transfer->redirects > 0 ? psprintf("after a redirect, %s", message) : message;
+}
+
+/*
+ * End the transfer because etl.allowed_hosts does not allow where it leads.  May raise for
+ * lack of memory.
+ */
+static void
+refuse(http_transfer *transfer)
+{
+	http_client *client = transfer->client;
+	char *hint = http_refusal_hint(
+		transfer->refusals, transfer->refusal_count, client->options.allowed_hosts,
+		client->proxy_host != NULL && transfer->refusals[0].of_connection ? client->proxy_host
+																		  : transfer->host);
+
+	transfer->response->error_hint = MemoryContextStrdup(transfer->response->context, hint);
+	fail(transfer, HTTP_ERROR_ADDRESS, refusal_message(transfer));
+	pfree(hint);
 }
 
 /*
@@ -87,6 +121,11 @@ http_transfer_start(http_client *client, const http_request *request)
 	}
 	transfer->url = MemoryContextStrdup(context, url);
 	pfree(url);
+	if (http_url_has_userinfo(transfer->url))
+	{
+		fail(transfer, HTTP_ERROR_URL, "credentials in a URL are not used");
+		return transfer;
+	}
 
 	transfer->easy = client->idle != NULL ? client->idle : curl_easy_init();
 	client->idle = NULL;
@@ -116,8 +155,9 @@ start_hop(http_transfer *transfer)
 	transfer->head_lines = 0;
 	transfer->head_complete = false;
 	transfer->failure = HTTP_OK;
-	transfer->address_refused = false;
-	transfer->host = http_url_host(transfer->response->context, transfer->url);
+	transfer->refusal_count = 0;
+	transfer->address_allowed = false;
+	transfer->host = http_url_host(transfer->response->context, transfer->url, &transfer->port);
 	http_buffer_free(&transfer->body);
 	http_decode_end(&transfer->decoder);
 
@@ -126,13 +166,21 @@ start_hop(http_transfer *transfer)
 		fail(transfer, HTTP_ERROR_TIMEOUT, "the time allowed was used up by redirects");
 		return;
 	}
-	if (client->options.proxy != NULL && client->options.proxy[0] != '\0' &&
-		(transfer->host == NULL ||
-		 !http_host_allowed(client->options.allowed_hosts ? client->options.allowed_hosts : "",
-							transfer->host)))
+	if (transfer->host == NULL)
 	{
-		fail(transfer, HTTP_ERROR_ADDRESS, "the host is not allowed");
+		fail(transfer, HTTP_ERROR_URL, "malformed URL");
 		return;
+	}
+	if (client->proxy_host != NULL)
+	{
+		transfer->refusals[0] =
+			http_check_proxied_host(client->options.allowed_hosts, transfer->host, transfer->port);
+		if (transfer->refusals[0].reason != HTTP_NOT_REFUSED)
+		{
+			transfer->refusal_count = 1;
+			refuse(transfer);
+			return;
+		}
 	}
 
 	code = http_easy_configure(transfer, (int) left);
@@ -194,14 +242,15 @@ http_transfer_hop_ended(http_transfer *transfer, CURLcode code)
 		char *message = http_curl_message(code, transfer->curl_message);
 
 		error = http_error_of_curl(code, transfer->curl_message, transfer->head.length > 0);
-		if (error == HTTP_ERROR_CONNECT && transfer->address_refused)
-			fail(transfer, HTTP_ERROR_ADDRESS, "the address of the host is not allowed");
-		else
-			fail(transfer, error,
-				 (code == CURLE_OUT_OF_MEMORY || code == CURL_TOO_LARGE) &&
-						 error == HTTP_ERROR_TOO_LARGE
-					 ? "a header of the answer is too large"
-					 : message);
+		if (error == HTTP_ERROR_TOO_LARGE &&
+			(code == CURLE_OUT_OF_MEMORY || code == CURL_TOO_LARGE))
+			fail(transfer, error, "a header of the answer is too large");
+		else if (transfer->refusal_count == 0)
+			fail(transfer, error, message);
+		else if (!transfer->address_allowed)
+			refuse(transfer);
+		else /* an allowed address did not answer, which may go away */
+			fail(transfer, error, psprintf("%s; %s", message, refusal_message(transfer)));
 		pfree(message);
 	}
 	else if (!http_decode_is_whole(&transfer->decoder))
@@ -243,12 +292,20 @@ follow_redirect(http_transfer *transfer)
 		fail(transfer, HTTP_ERROR_REDIRECT, "too many redirects");
 		return true;
 	}
-	next = http_url_resolve(transfer->url, location);
+	/* a line break in it, folded as old HTTP allowed, is no part of any URL */
+	next = strpbrk(location, "\r\n") == NULL ? http_url_resolve(transfer->url, location) : NULL;
 	pfree(location);
 	if (next == NULL)
 	{
 		fail(transfer, HTTP_ERROR_REDIRECT,
 			 "redirect to a malformed URL, or to a scheme other than http and https");
+		return true;
+	}
+
+	if (http_url_has_userinfo(next))
+	{
+		fail(transfer, HTTP_ERROR_REDIRECT, "redirect to a URL with credentials in it");
+		pfree(next);
 		return true;
 	}
 

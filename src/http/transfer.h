@@ -12,6 +12,7 @@
 #ifndef ETL_HTTP_TRANSFER_H
 #define ETL_HTTP_TRANSFER_H
 
+#include "http/allowed_hosts.h"
 #include "http/http.h"
 
 #include <curl/curl.h>
@@ -22,6 +23,9 @@
 #include "libpq/pqsignal.h"
 #include "portability/instr_time.h"
 #include "storage/latch.h"
+
+/* How many addresses of one host are remembered as refused. */
+#define MAX_REFUSALS 4
 
 /* Bytes that grow up to a limit.  Never raises: it is filled inside curl's callbacks. */
 typedef struct http_buffer
@@ -61,6 +65,8 @@ struct http_client
 	MemoryContext context;
 	MemoryContextCallback reset; /* frees curl's objects with the context */
 	http_client_options options; /* a copy; the strings too */
+	char *proxy_host;			 /* of options.proxy; NULL without one */
+	int proxy_port;
 	CURLM *multi;
 	CURL *idle;			  /* an easy handle kept for its TLS sessions, or NULL */
 	dlist_head transfers; /* of http_transfer */
@@ -88,7 +94,8 @@ typedef struct http_transfer
 
 	/* The hop under way: a redirect starts the next one. */
 	char *url;
-	char *host; /* of url */
+	char *host; /* of url; NULL if it has none */
+	int port;
 	bool post;
 	bool with_body;
 	bool with_secrets;
@@ -104,7 +111,9 @@ typedef struct http_transfer
 	http_buffer body;
 	http_decoder decoder;
 	int64 wire_bytes;
-	bool address_refused; /* some address of the hop's host was not allowed */
+	http_refusal refusals[MAX_REFUSALS]; /* of addresses that were not allowed */
+	int refusal_count;
+	bool address_allowed; /* another one was */
 	http_error failure;	  /* why a callback stopped the transfer */
 	const char *failure_message;
 } http_transfer;

@@ -151,14 +151,18 @@ http_url_resolve(const char *base, const char *reference)
 
 /*
  * The host of an absolute URL, brackets of IPv6 addresses taken off, in a memory context;
- * NULL when the URL is malformed.
+ * NULL when the URL is malformed.  *port is the one it names or its scheme's.
  */
 char *
-http_url_host(MemoryContext context, const char *url)
+http_url_host(MemoryContext context, const char *url, int *port)
 {
 	CURLU *handle = parse_url(url);
 	char *part = handle != NULL ? get_part(handle, CURLUPART_HOST, 0) : NULL;
+	char *number = handle != NULL ? get_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL;
 	char *host = NULL;
+
+	*port = number != NULL ? atoi(number) : 0;
+	curl_free(number);
 
 	if (part != NULL)
 	{
@@ -173,6 +177,23 @@ http_url_host(MemoryContext context, const char *url)
 	if (handle != NULL)
 		curl_url_cleanup(handle);
 	return host;
+}
+
+/*
+ * Is there a user or a password in the absolute URL?  False when it is malformed.
+ */
+bool
+http_url_has_userinfo(const char *url)
+{
+	CURLU *handle = parse_url(url);
+	char *user = handle != NULL ? get_part(handle, CURLUPART_USER, 0) : NULL;
+	char *password = handle != NULL ? get_part(handle, CURLUPART_PASSWORD, 0) : NULL;
+	bool found = user != NULL || password != NULL;
+
+	curl_free(user);
+	curl_free(password);
+	curl_url_cleanup(handle);
+	return found;
 }
 
 /*

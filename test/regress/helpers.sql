@@ -7,6 +7,10 @@ SET client_min_messages = warning;		-- progress notices depend on the time a run
 \set VERBOSITY default
 \set SHOW_CONTEXT never
 
+-- The sample API is on loopback, which no source may be on unless it is listed.  For the
+-- database, because workers have sessions of their own, and the server may be anybody's.
+SELECT format('ALTER DATABASE %I SET etl.allowed_hosts = %L', current_database(), '127.0.0.0/8, ::1') \gexec
+
 -- Takes out what differs from run to run and from machine to machine.
 CREATE FUNCTION pg_temp.stable(text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$

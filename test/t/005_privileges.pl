@@ -253,13 +253,14 @@ BEGIN
 	PERFORM evil.try('setting', 'SET etl.clock = ''2030-01-01''');
 	-- her own attempt is current now: it must not open other people's loads
 	FOR mine IN SELECT t.task_run_id, t.attempt FROM etl.task_runs t WHERE t.kind = 'publish' AND t.state = 'running' AND t.pipeline = 'evil' LOOP
-		FOR o IN SELECT generate_series(1, 60) AS load_id LOOP
-			PERFORM evil.try('slice of load ' || o.load_id, format('SELECT etl._commit_slice(%s, %s, %s, 999, 0, ''GET x'', 200, 1, NULL, NULL, 0, 7, 7, 0)', mine.task_run_id, mine.attempt, o.load_id));
-			PERFORM evil.try('quarantine of load ' || o.load_id, format('SELECT etl._quarantine(%s, %s, %s, 999, ''{1}'', ''{0}'', ''{x}'', ''{x}'', ''{x}'', ''x'')', mine.task_run_id, mine.attempt, o.load_id));
-			PERFORM evil.try('position of load ' || o.load_id, format('SELECT etl._load_position(%s, %s, %s)', mine.task_run_id, mine.attempt, o.load_id));
-			PERFORM evil.try('items of load ' || o.load_id, format('SELECT etl._set_load_items(%s, %s, %s, ''[]'')', mine.task_run_id, mine.attempt, o.load_id));
-			PERFORM evil.try('finish load ' || o.load_id, format('SELECT etl._finish_extract(%s, %s, %s)', mine.task_run_id, mine.attempt, o.load_id));
-			PERFORM evil.try('publish load ' || o.load_id, format('SELECT etl._publish_load(%s, %s, %s)', mine.task_run_id, mine.attempt, o.load_id));
+		FOR o IN SELECT load_id, p.proname || ' of load ' || load_id AS what, format('SELECT etl.%I(%s, %s, %s%s)', p.proname, mine.task_run_id, mine.attempt, load_id,
+				(SELECT string_agg(format(', %L::%s', CASE WHEN a.type::text ~ '\[\]$' THEN '{}' WHEN a.type = 'jsonb'::regtype THEN '[]' WHEN a.type = 'boolean'::regtype THEN 'false'
+					WHEN a.type = 'interval'::regtype THEN '1 day' ELSE '7' END, a.type), '' ORDER BY a.n)
+				 FROM unnest(p.proargtypes::regtype[], p.proargnames[1:p.pronargs]) WITH ORDINALITY a(type, name, n) WHERE a.n > 3)) AS statement
+			FROM generate_series(1, 60) load_id, pg_proc p
+			WHERE p.pronamespace = 'etl'::regnamespace AND p.pronargs >= 3 AND p.proargnames[1:3] = '{task_run_id,attempt,load_id}' AND has_function_privilege(p.oid, 'EXECUTE')
+		LOOP
+			PERFORM evil.try(o.what, o.statement);
 		END LOOP;
 	END LOOP;
 	RETURN 1;
@@ -302,6 +303,9 @@ foreach my $caller ('alice', 'postgres')
 	is(value($node, "SELECT string_agg(what, ', ' ORDER BY what) FROM evil.tried WHERE outcome = 'done' AND what LIKE '% load $bobs_load'"),
 		'', "run by $caller: the bookkeeping of another pipeline is out of reach");
 	is(load_of_bob(), $before, "run by $caller: and unchanged");
+	is(value($node, "SELECT string_agg(what || ' ' || outcome, ', ') FROM evil.tried WHERE what LIKE '% load $bobs_load' AND outcome NOT IN ('42501', '55000', 'P0002')"),
+		'', "run by $caller: because it is refused");
+	cmp_ok(value($node, "SELECT count(*) FROM evil.tried WHERE what LIKE '% load $bobs_load'"), '>', 8, "run by $caller: by all functions that take a load");
 }
 is(value($node, 'SELECT rolsuper FROM pg_roles WHERE rolname = \'alice\''), 'f', 'alice is no superuser');
 is(value($node, 'SELECT (SELECT count(*) FROM public.of_the_superuser) + (SELECT count(*) FROM public.of_bob)'), 0,
@@ -348,7 +352,7 @@ is_refused('alice', $_, '42501', $_)
 # Internal functions: by name, and whatever else begins with an underscore and writes.
 is_refused('alice', "SELECT $_", '42501', $_)
   foreach (
-	"etl._submit(1, 'postgres', 1, '$day', 'bobs', NULL, NULL)", 'etl._coordinate()', 'etl._coordinator_outlook()',
+	"etl._submit(1, 'postgres', 1, '$day', 'bobs', NULL, NULL, NULL)", 'etl._coordinate()', 'etl._coordinator_outlook()',
 	"etl._fail_ready_tasks(10, 'x', 'y')", 'etl._notice_lost_attempts()', 'etl._pass_cancellations_on()', 'etl._start_runs()',
 	'etl._finish_runs()', "etl._end_run(NULL, 'failed', NULL, NULL, NULL, NULL, NULL)",
 	"etl._end_failed_attempt(NULL, '57014', 'x', NULL, NULL)", "etl._record_evidence(NULL, '[]', 'published')", 'etl._wake(1)');
@@ -377,25 +381,26 @@ SQL
 works('alice', 'SELECT bobs_stg.pause()', "what an owner's function does, it does as the owner", '1');
 works('bob', "SELECT etl.resume('bobs')", 'who can undo it', '1');
 
-# A worker's bookkeeping: not with another role's attempt, not without a current one.
+# A worker's bookkeeping: not with another role's attempt, not without a current one.  All
+# functions of workers begin with task run and attempt; the further arguments do not matter.
 my ($own_task_run) = split /\n/, as('alice', "SELECT task_run_id FROM etl.task_runs WHERE pipeline = 'pages' AND kind = 'extract' ORDER BY 1 DESC LIMIT 1")->{out};
 my ($own_load) = split /\n/, as('alice', "SELECT load_id FROM etl.loads WHERE pipeline = 'pages' ORDER BY 1 DESC LIMIT 1")->{out};
+my @fenced = split /\n/, value($node, <<'SQL');
+SELECT format('etl.%I($1, $2%s)', p.proname, (SELECT string_agg(CASE a.name WHEN 'load_id' THEN ', $3' ELSE format(', NULL::%s', format_type(a.type, NULL)) END, '' ORDER BY a.n)
+	FROM unnest(p.proargtypes::oid[], p.proargnames[1:p.pronargs]) WITH ORDINALITY a(type, name, n) WHERE a.n > 2))
+FROM pg_proc p WHERE p.pronamespace = 'etl'::regnamespace AND p.pronargs >= 2 AND p.proargnames[1:2] = '{task_run_id,attempt}' AND has_function_privilege('alice', p.oid, 'EXECUTE') ORDER BY 1
+SQL
+cmp_ok(scalar @fenced, '>', 15, 'there are functions of workers');
 foreach my $attempt ([ "somebody else's attempt", $bobs_task_run, $bobs_attempt, $bobs_load ],
 	[ 'an attempt that has ended', $own_task_run, 1, $own_load ], [ 'an attempt that never was', 999999, 1, $bobs_load ])
 {
-	my ($what, $task_run, $number, $load) = @$attempt;
-	is_refused('alice', "SELECT $_", [ '55000', '42501' ], "$_, $what")
-	  foreach (
-		"etl._fence($task_run, $number)", "etl._open_load($task_run, $number)", "etl._begin_extract($task_run, $number)",
-		"etl._load_position($task_run, $number, $load)", "etl._set_load_items($task_run, $number, $load, '[]')",
-		"etl._item_request($task_run, $number, $load, 0)",
-		"etl._commit_slice($task_run, $number, $load, 99, 0, 'GET x', 200, 1, NULL, NULL, 0, 0, 0, 0)",
-		"etl._quarantine($task_run, $number, $load, 99, '{1}', '{0}', '{x}', '{x}', '{x}', 'x')",
-		"etl._finish_extract($task_run, $number, $load)", "etl._publish_lock_targets($task_run, $number)",
-		"etl._publish_loads($task_run, $number)", "etl._publish_load($task_run, $number, $load)",
-		"etl._publish_steps($task_run, $number)", "etl._publish($task_run, $number)",
-		"etl._finish_publish($task_run, $number, '[]')",
-		"etl._fail_attempt($task_run, $number, 'XX000', 'x', NULL, NULL, '[]')");
+	my ($what, @values) = @$attempt;
+
+	foreach my $function (@fenced)
+	{
+		(my $call = $function) =~ s/\$(\d)/$values[$1 - 1]/g;
+		is_refused('alice', "SELECT $call", [ '55000', '42501' ], "$call, $what");
+	}
 }
 is(as('alice', "SELECT count(*) FROM etl._claim($bobs_task_run) WHERE attempt IS NOT NULL")->{out} || 0, 0, "_claim of somebody else's task");
 as('alice', "SELECT etl._record_partition($bobs_load, 'x')");
@@ -405,7 +410,7 @@ as('alice', "SELECT etl._forget_loads('bobs')");
 as('alice', "SELECT etl._set_template('bobs', 'github_issues', '{}')");
 is(load_of_bob(), $before, "nothing of this changed the other's load");
 is(value($node, "SELECT count(*) FROM etl.log WHERE message = 'forged'"), 0, 'nor wrote into its log');
-is(as('alice', "SELECT count(*) FROM etl._activity($bobs_task_run)")->{out} || 0, 0, "somebody else's activity is not shown");
+is(as('alice', "SELECT count(pid) FROM etl._activity($bobs_task_run)")->{out} || 0, 0, "somebody else's activity is not shown");
 is(as('alice', 'SELECT count(*) FROM etl._next_task()')->{out}, 0, 'nor are tasks of others');
 
 # All the same, bob's run was not disturbed.

@@ -67,7 +67,8 @@ sub within
 }
 
 # A running cluster.  Options: preload (loads the library at server start), conf (more
-# lines of configuration), extension (0: do not create it).
+# lines of configuration), extension (0: do not create it), allowed_hosts (default
+# loopback, where the scripted API is).
 #
 # What PostgreSQL's own tests set otherwise: a crash restarts the server, and statements
 # are not logged, so that a test for secrets looks at what etl itself writes.
@@ -77,8 +78,10 @@ sub make_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init;
+	my $allowed_hosts = $options{allowed_hosts} // '127.0.0.0/8, ::1';
 	$node->append_conf('postgresql.conf', <<CONF);
 fsync = off
+etl.allowed_hosts = '$allowed_hosts'
 restart_after_crash = on
 log_statement = none
 max_worker_processes = 16

@@ -177,7 +177,6 @@ SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'so_api';
 
 -- who may turn verification off, and see a user mapping
 BEGIN;
-DO $$ BEGIN IF to_regrole('etl_admin') IS NULL THEN CREATE ROLE etl_admin; END IF; END $$;
 CREATE ROLE so_owner;
 CREATE ROLE so_other;
 GRANT USAGE ON FOREIGN DATA WRAPPER etl_http TO so_owner;
