@@ -54,6 +54,56 @@ END
 $$;
 COMMENT ON FUNCTION etl._check_text_map(text, jsonb, text[]) IS 'checks query parameters or headers and their placeholders';
 
+CREATE FUNCTION etl._check_path(path text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF path !~ '^([/?]|$)' THEN
+		RAISE EXCEPTION 'invalid path "%"', path
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A path begins with / and is added to the base_url of the server.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_path(text) IS 'raises for a path that cannot be added to a base_url';
+
+CREATE FUNCTION etl._check_task_headers(headers jsonb, known_placeholders text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad text;
+BEGIN
+	PERFORM etl._check_text_map('headers', headers, known_placeholders);
+	SELECT k INTO bad FROM jsonb_object_keys(headers) k
+	WHERE lower(k) IN ('authorization', 'host', 'content-length', 'transfer-encoding', 'connection', 'cookie', 'proxy-authorization') LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'header "%" cannot be set by a task', bad
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'Credentials belong to the user mapping of the server, where they are kept secret.';
+	END IF;
+	SELECT k INTO bad FROM jsonb_object_keys(headers) k WHERE k !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'invalid header name "%"', bad
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A header name has letters, digits and hyphens, for example Accept.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_task_headers(jsonb, text[]) IS 'checks the headers of a task, and that they are not those of the connection or of credentials';
+
+CREATE FUNCTION etl._check_method(method text, body jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF method IS NULL OR method NOT IN ('GET', 'POST') THEN
+		RAISE EXCEPTION 'invalid method "%"', method
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Methods are: GET, POST.';
+	ELSIF body IS NOT NULL AND method <> 'POST' THEN
+		RAISE EXCEPTION 'a body needs method POST'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Declare the task with method => ''POST''.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._check_method(text, jsonb) IS 'raises for a method a task cannot have, or one without room for a body';
+
 CREATE FUNCTION etl._for_each_columns(for_each text) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -164,7 +214,6 @@ DECLARE
 	pages jsonb;
 	decode jsonb;
 	rules jsonb;
-	part text;
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	PERFORM etl._check_source(server);
@@ -175,25 +224,10 @@ BEGIN
 	END IF;
 	placeholders := placeholders || etl._for_each_columns(for_each) || CASE WHEN watermark IS NULL THEN '{}' ELSE '{watermark}'::text[] END;
 	path := coalesce(path, '');
-	IF path !~ '^([/?]|$)' THEN
-		RAISE EXCEPTION 'invalid path "%"', path
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'A path begins with / and is added to the base_url of the server.';
-	END IF;
+	PERFORM etl._check_path(path);
 	PERFORM etl._check_placeholders('path', path, placeholders);
 	PERFORM etl._check_text_map('query', query, placeholders);
-	PERFORM etl._check_text_map('headers', headers, placeholders);
-	SELECT k INTO part FROM jsonb_object_keys(headers) k
-	WHERE lower(k) IN ('authorization', 'host', 'content-length', 'transfer-encoding', 'connection', 'cookie', 'proxy-authorization') LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'header "%" cannot be set by a task', part
-			USING ERRCODE = 'invalid_parameter_value',
-				  HINT = 'Credentials belong to the user mapping of the server, where they are kept secret.';
-	END IF;
-	SELECT k INTO part FROM jsonb_object_keys(headers) k WHERE k !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'invalid header name "%"', part
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'A header name has letters, digits and hyphens, for example Accept.';
-	END IF;
+	PERFORM etl._check_task_headers(headers, placeholders);
 	IF records IS NULL THEN
 		RAISE EXCEPTION 'records must not be null'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the path to the records of a page, such as $[*] or $.data[*].';
@@ -205,13 +239,7 @@ BEGIN
 	rules := etl._check_error_rules(on_status, error_rules);
 	PERFORM etl._check_interval_settings(reads, record_time, recheck, retain, on_rerun, rules);
 	watermark := etl._check_watermark(watermark, reads, for_each);
-	IF method IS NULL OR method NOT IN ('GET', 'POST') THEN
-		RAISE EXCEPTION 'invalid method "%"', method
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Methods are: GET, POST.';
-	ELSIF body IS NOT NULL AND method <> 'POST' THEN
-		RAISE EXCEPTION 'a body needs method POST'
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Declare the task with method => ''POST''.';
-	END IF;
+	PERFORM etl._check_method(method, body);
 	PERFORM etl._check_body(body, placeholders) WHERE body IS NOT NULL;
 	PERFORM etl._check_body_parameter(body, pages);
 	IF on_item_error IS NULL OR on_item_error NOT IN ('fail', 'skip') THEN
