@@ -63,5 +63,6 @@ def apply(name, context):
 # Importing registers.
 import fault_bodies  # noqa: E402,F401
 import fault_links  # noqa: E402,F401
+import fault_quota  # noqa: E402,F401
 import fault_statuses  # noqa: E402,F401
 import fault_wire  # noqa: E402,F401

@@ -423,6 +423,25 @@ class FaultTest(ApiTest):
         self.assertEqual(
             self.get("/fault/status_403_secondary?retry_after=3").headers["Retry-After"], "3")
 
+    def test_quota(self):
+        good = self.get("/pages/fault?style=array&pages=3&per_page=10").body
+        for form, name in (
+                ("x", "X-RateLimit-Remaining"), ("x_hyphen", "X-Rate-Limit-Remaining"),
+                ("x_delta", "X-RateLimit-Remaining"), ("x_ms", "X-RateLimit-Remaining"),
+                ("x_date", "X-RateLimit-Remaining"), ("ietf", "RateLimit-Remaining")):
+            with self.subTest(form):
+                answer = self.get(f"/fault/quota?form={form}&remaining=7")
+                self.assertEqual((answer.status, answer.body), (200, good))
+                self.assertEqual(answer.headers[name], "7")
+        headers = self.get("/fault/quota?seconds=9").headers
+        self.assertAlmostEqual(int(headers["X-RateLimit-Reset"]), time.time() + 9, delta=1.5)
+        headers = self.get("/fault/quota?seconds=9&form=structured").headers
+        self.assertEqual(headers["RateLimit"], '"burst";r=0;t=9, "daily";r=900;t=3600')
+        headers = self.get("/fault/quota?seconds=9&form=members").headers
+        self.assertEqual(headers["RateLimit"], "limit=60, remaining=0, reset=9")
+        self.assertEqual(self.get("/fault/quota?status=429").status, 429)
+        self.assertEqual(self.get("/fault/quota?form=other").status, 400)
+
     def test_spoiled_records(self):
         for name, wanted in (
                 ("nul_escape", b"\\u0000"), ("lone_surrogate", b"\\ud800"),
