@@ -8,7 +8,8 @@
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
-	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema TO PUBLIC;
+	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.state_transition, etl._declared_tasks, etl.registered_schema,
+	etl.rate_budgets TO PUBLIC;
 
 -- ----------------------------------------------------------------- what all may call
 
@@ -25,7 +26,7 @@ GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.ru
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
-	etl._request_status, etl._request_results, etl._request_failure,
+	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
 	etl._check_option_names, etl._check_pipeline_settings, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._check_text_map,

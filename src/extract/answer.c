@@ -104,12 +104,12 @@ answer_raise(const source *from, const http_request *request, const http_respons
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("%s %s is rate limited until %s", request->method, url,
 							   timestamptz_to_str(outcome->rate_limited_until)),
-						response != NULL
-							? errdetail("Status %d after %d attempt%s; waiting that long would "
+						response->error == HTTP_ERROR_ADMISSION
+							? errdetail("%s; waiting that long would pass the server's max_wait.",
+										response->error_message)
+							: errdetail("Status %d after %d attempt%s; waiting that long would "
 										"pass the server's max_wait.",
-										response->status, outcome->attempts, plural)
-							: errdetail("It was not sent; waiting that long would pass the "
-										"server's max_wait."),
+										response->status, outcome->attempts, plural),
 						errhint("%s", advice(response, outcome))));
 	if (response->error != HTTP_OK)
 	{

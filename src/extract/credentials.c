@@ -27,6 +27,7 @@
 #include "extract/credentials.h"
 #include "extract/secret.h"
 #include "extract/token_pool.h"
+#include "http/quota.h"
 
 /* The options of the current role's user mapping, or PUBLIC's; NIL without one. */
 static List *
@@ -351,21 +352,29 @@ has_several_tokens(const source *from)
 }
 
 /*
- * Notes what an answer says about the quota of the token that its request carried, and
- * returns what the answer means then.  With several tokens a limit that one has met is not
- * the source's: HTTP_VERDICT_REFRESH_AUTH while another has quota, else *not_before is when
- * the first has some again.  Otherwise verdict and *not_before stay.  For every answer.
+ * Notes what an answer says about the quota of the token that its request carried, or of
+ * the source when there is no choice of tokens, and returns what the answer means then.  With
+ * several tokens a limit that one has met is not the source's: HTTP_VERDICT_REFRESH_AUTH while
+ * another has quota, else *not_before is when the first has some again.  Otherwise verdict and
+ * *not_before stay.  For every answer.
  */
 http_verdict
 source_note_answer(source *from, const http_request *authorized, const http_response *response,
 				   http_verdict verdict, TimestampTz *not_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	http_quota quota;
 	pool_token *token;
 	TimestampTz first;
 
-	if (!has_several_tokens(from) || authorized->anonymous)
+	if (authorized->anonymous)
 		return verdict;
+	if (!has_several_tokens(from))
+	{
+		(void) http_quota_read(response, now, &quota);
+		from->not_before = Max(from->not_before, http_quota_hold(&quota, now));
+		return verdict;
+	}
 	token = token_of(from->credentials, authorized);
 	if (token == NULL)
 		return verdict == HTTP_VERDICT_RATE_LIMITED ? HTTP_VERDICT_REFRESH_AUTH : verdict;
@@ -435,13 +444,13 @@ source_refresh_credentials(source *from, const http_request *authorized, int *re
 }
 
 /*
- * With several tokens: 0 while one of them has quota, else when the first one has some
- * again.  With one, or none: 0, a limit is the source's.
+ * Until when no request makes sense, by what answers have said: 0 while a token has quota,
+ * else when the first one, or the source where there is no choice, has some again.
  */
 TimestampTz
 source_not_before(source *from)
 {
 	if (!has_several_tokens(from))
-		return 0;
+		return from->not_before;
 	return pool_not_before(from->credentials->tokens, GetCurrentTimestamp());
 }

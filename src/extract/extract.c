@@ -388,6 +388,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	if (!begin(e))
 		return;
 	e->client = http_client_create(context, &e->from->client);
+	e->budget = rate_budget_open(e->from->name, e->from->rate_windows);
 	e->pool = page_fetch_pool(e);
 	PG_TRY();
 	{
@@ -399,6 +400,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 		http_client_destroy(e->client);
 	}
 	PG_END_TRY();
+	rate_budget_close(e->budget);
 
 	sql_begin();
 	values[0] = Int64GetDatum(task_run_id);

@@ -18,6 +18,7 @@
 #include "extract/error_rules.h"
 #include "extract/page.h"
 #include "extract/pagination.h"
+#include "extract/rate_budget.h"
 #include "extract/raw_writer.h"
 #include "extract/source.h"
 #include "extract/split.h"
@@ -29,6 +30,7 @@ typedef struct extraction
 	MemoryContext context;
 	source *from;
 	http_client *client;
+	rate_budget *budget;
 	http_pool *pool;
 	raw_target target;
 	page_options *decode;

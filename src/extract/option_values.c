@@ -20,17 +20,14 @@
 #include "utils/timestamp.h"
 
 #include "extract/options.h"
+#include "extract/rate_budget.h"
 #include "extract/source.h"
 #include "http/http.h"
 
 #define DAY_MS INT64CONST(86400000)
 #define LONGEST_DURATION_MS (7 * DAY_MS)
-#define MAX_RATE_LIMIT_WINDOWS 8
 
 static const char duration_hint[] = "It is a duration from 1 ms to 7 days, such as '30 seconds'.";
-static const char rate_limit_hint[] =
-	"It is a number of requests and a time, such as '5000/hour', or several of them, such as "
-	"'20/second, 5000/hour, 100/15 minutes'; a time is at most 7 days.";
 static const char headers_hint[] =
 	"It is a JSON object of names and values, such as '{\"Accept\": \"application/json\"}'.";
 static const char hosts_hint[] =
@@ -171,46 +168,6 @@ split_list(const char *value)
 		rest = comma != NULL ? comma + 1 : NULL;
 	}
 	return parts;
-}
-
-/*
- * The windows of a rate_limit option, such as '20/second, 5000/hour': a List of
- * source_rate_limit *, palloc'd, in the order given.  Raises for anything else.
- */
-List *
-source_parse_rate_limit(const char *value)
-{
-	List *limits = NIL;
-	ListCell *cell;
-
-	foreach (cell, split_list(value))
-	{
-		char *part = lfirst(cell);
-		char *slash = strchr(part, '/');
-		source_rate_limit *limit = palloc(sizeof(source_rate_limit));
-		char *window;
-		int count;
-
-		if (slash == NULL)
-			raise_invalid("rate_limit", rate_limit_hint);
-		*slash = '\0';
-		window = trim(slash + 1);
-		/* "hour" is short for "1 hour" */
-		if (isalpha((unsigned char) window[0]))
-			window = psprintf("1 %s", window);
-		part = trim(part);
-		if (part[0] == '\0' || strspn(part, "0123456789") < strlen(part) ||
-			!parse_int(part, &count, 0, NULL) || count < 1)
-			raise_invalid("rate_limit", rate_limit_hint);
-		limit->count = count;
-		limit->window_ms = duration_ms(window);
-		if (limit->window_ms == 0)
-			raise_invalid("rate_limit", rate_limit_hint);
-		limits = lappend(limits, limit);
-	}
-	if (list_length(limits) > MAX_RATE_LIMIT_WINDOWS)
-		raise_invalid("rate_limit", rate_limit_hint);
-	return limits;
 }
 
 /*
@@ -360,6 +317,8 @@ check_choice(const source_option *option, const char *value)
 void
 source_option_check(const source_option *option, const char *value)
 {
+	const char *problem;
+
 	switch (option->type)
 	{
 		case OPTION_TEXT:
@@ -392,7 +351,8 @@ source_option_check(const source_option *option, const char *value)
 			(void) source_option_hosts(option->name, value);
 			break;
 		case OPTION_RATE_LIMIT:
-			(void) source_parse_rate_limit(value);
+			if (rate_budget_parse(value, &problem) == NIL)
+				raise_invalid(option->name, RATE_LIMIT_HINT);
 			break;
 		case OPTION_HEADER_NAME:
 			if (!is_header_name(value))

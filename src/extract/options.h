@@ -64,6 +64,5 @@ extern int64 source_option_duration_ms(const char *name, const char *value);
 extern int64 source_option_number(const source_option *option, const char *value);
 extern List *source_option_headers(const char *name, const char *value);
 extern List *source_option_hosts(const char *name, const char *value);
-extern List *source_parse_rate_limit(const char *value);
 
 #endif /* ETL_OPTIONS_H */

@@ -35,6 +35,7 @@ http_pool *
 page_fetch_pool(extraction *e)
 {
 	http_pool_hooks hooks = {.arg = e,
+							 .admission = rate_budget_admission(e->budget),
 							 .authorize = authorize,
 							 .judge = judge,
 							 .refresh = refresh,
@@ -103,7 +104,7 @@ refresh(void *arg, http_exchange *exchange)
 	return source_refresh_credentials(e->from, &exchange->sent, &exchange->refusals);
 }
 
-/* http_pool_hooks.hold: while every token is used up. */
+/* http_pool_hooks.hold: while the quota is used up. */
 static TimestampTz
 hold(void *arg)
 {
@@ -166,7 +167,7 @@ read_page(page_fetch *fetch)
 	if (records->problem != NULL)
 	{
 		fetch->outcome = PAGE_NOT_WHOLE;
-		fetch->exchange.counted = 0; /* such answers have a limit of their own */
+		fetch->exchange.retry.counted = 0; /* such answers have a limit of their own */
 		return ++fetch->broken < MAX_BROKEN_PAGES ? HTTP_VERDICT_RETRY : HTTP_VERDICT_FAIL;
 	}
 	if (records->count == 0 && (records->missing != NULL || records->missing_array))

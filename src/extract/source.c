@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "etl.h"
 #include "extract/credentials.h"
+#include "extract/rate_budget.h"
 #include "extract/secret.h"
 #include "extract/source.h"
 
@@ -26,6 +27,7 @@ static void
 read_limit(source *result, const source_option *option, const char *value)
 {
 	const char *name = option->name;
+	const char *problem;
 
 	if (strcmp(name, "connect_timeout") == 0)
 		result->client.connect_timeout_ms = source_option_duration_ms(name, value);
@@ -46,7 +48,7 @@ read_limit(source *result, const source_option *option, const char *value)
 	else if (strcmp(name, "concurrency") == 0)
 		result->concurrency = source_option_number(option, value);
 	else if (strcmp(name, "rate_limit") == 0)
-		result->rate_limits = source_parse_rate_limit(value);
+		result->rate_windows = rate_budget_parse(value, &problem);
 }
 
 /* Other options.  Raises for files that the roles may not read. */

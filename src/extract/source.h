@@ -17,13 +17,6 @@
 
 #include "http/http.h"
 
-/* One window of a rate_limit: at most so many requests within so long. */
-typedef struct source_rate_limit
-{
-	int64 count;
-	int64 window_ms;
-} source_rate_limit;
-
 typedef struct source
 {
 	MemoryContext context; /* holds it and what it learns */
@@ -33,10 +26,12 @@ typedef struct source
 	char *base_url;
 	http_client_options client;
 	http_retry_policy retry;
-	List *rate_limits; /* of source_rate_limit *, as declared; NIL: none */
-	int concurrency;   /* requests at once */
-	List *headers;	   /* of http_header *: for all requests, not secret */
-	List *next_hosts;  /* of char *, "host" or "host:port" */
+	List *rate_windows; /* of rate_window *: our own budget; NIL: none */
+	int concurrency;	/* requests at once */
+	List *headers;		/* of http_header *: for all requests, not secret */
+	List *next_hosts;	/* of char *, "host" or "host:port" */
+
+	TimestampTz not_before; /* its quota is used up till then; 0 */
 
 	/* Secrets; the ones before the current ones may still be quoted by an answer. */
 	struct credentials *credentials;

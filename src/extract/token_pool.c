@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "extract/token_pool.h"
+#include "http/quota.h"
 
 /* How long a token rests that is limited without a word about when to come back. */
 #define UNNAMED_LIMIT_MS 60000
@@ -120,15 +121,13 @@ pool_note_limit(pool_token *token, TimestampTz not_before, TimestampTz now)
 void
 pool_note_answer(pool_token *token, const http_response *response, TimestampTz now)
 {
-	TimestampTz not_before;
-	int64 remaining;
+	http_quota quota;
 
-	if (!http_quota(response, now, &remaining, &not_before))
+	if (!http_quota_read(response, now, &quota))
 		return;
 	/* a limit met meanwhile stands, whatever an answer to an older request says */
-	token->remaining = remaining;
-	if (remaining == 0)
-		token->not_before = Max(token->not_before, not_before);
+	token->remaining = quota.remaining;
+	token->not_before = Max(token->not_before, http_quota_hold(&quota, now));
 }
 
 /*

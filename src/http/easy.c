@@ -10,6 +10,7 @@
 #include "http/allowed_hosts.h"
 #include "http/transfer.h"
 #include "storage/fd.h"
+#include "utils/timestamp.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -150,6 +151,36 @@ close_socket(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075000
+/*
+ * curl is about to put the request on the wire, which it does again when a connection it
+ * kept turns out to be closed.  Stop what is not admitted, or no longer.  Never raises.
+ */
+static int
+before_sending(void *arg, char *remote_address, char *local_address, int remote_port,
+			   int local_port)
+{
+	http_transfer *transfer = arg;
+	const http_admission *admission = transfer->request->admission;
+	TimestampTz until = transfer->request->admitted_until;
+
+	if (transfer->sent)
+	{
+		(void) stop(transfer, HTTP_ERROR_ADMISSION, "the connection was lost before an answer");
+		return CURL_PREREQFUNC_ABORT;
+	}
+	if (GetCurrentTimestamp() > until)
+	{
+		admission->late(admission->arg, until);
+		(void) stop(transfer, HTTP_ERROR_ADMISSION, "the connection took too long");
+		return CURL_PREREQFUNC_ABORT;
+	}
+	transfer->sent = true;
+	admission->sent(admission->arg, until);
+	return CURL_PREREQFUNC_OK;
+}
+#endif
+
 /*
  * Append one header to curl's list.  False when there is no memory.
  */
@@ -249,6 +280,15 @@ http_easy_configure(http_transfer *transfer, int timeout_ms)
 	SET(CURLOPT_OPENSOCKETDATA, (void *) transfer);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	if (request->admission != NULL)
+	{
+#if LIBCURL_VERSION_NUM >= 0x075000
+		SET(CURLOPT_PREREQFUNCTION, before_sending);
+		SET(CURLOPT_PREREQDATA, (void *) transfer);
+#else
+		transfer->sent = true; /* near enough: an older libcurl does not tell when */
+#endif
+	}
 	SET(CURLOPT_BUFFERSIZE, (long) RECEIVE_BUFFER_BYTES);
 
 	/* Refuse early what is too long by its own account; room for gzip's framing. */
@@ -437,6 +477,8 @@ http_error_name(http_error error)
 			return "url";
 		case HTTP_ERROR_ADDRESS:
 			return "address";
+		case HTTP_ERROR_ADMISSION:
+			return "admission";
 		case HTTP_ERROR_OTHER:
 			break;
 	}

@@ -46,6 +46,37 @@ typedef struct http_client_options
 	const char *allowed_hosts; /* see allowed_hosts.c; NULL or empty: all public addresses */
 } http_client_options;
 
+/* Where a request goes on that was stopped before it was sent: see http_admission. */
+typedef struct http_hop
+{
+	const char *url;
+	bool post;
+	bool with_body;
+	bool with_secrets;
+	int redirects; /* so far */
+} http_hop;
+
+/*
+ * Who decides when requests may be sent: a budget of ours.  "admit" is called with no
+ * transaction open and may raise; "sent" and "late" are called inside libcurl and must do
+ * no more than count.
+ */
+typedef struct http_admission
+{
+	void *arg;
+
+	/*
+	 * How many of "wanted" requests may be sent, at most all of them, and how long
+	 * (*valid_until).  When none, *ask_again says when to ask again; asking earlier does no
+	 * harm.
+	 */
+	int (*admit)(void *arg, int wanted, TimestampTz *valid_until, TimestampTz *ask_again);
+
+	/* One that was admitted until then goes on the wire now, or came too late for that. */
+	void (*sent)(void *arg, TimestampTz valid_until);
+	void (*late)(void *arg, TimestampTz valid_until);
+} http_admission;
+
 typedef struct http_request
 {
 	const char *method; /* GET or POST */
@@ -55,6 +86,15 @@ typedef struct http_request
 	size_t body_length;
 	bool secret_body; /* holds credentials: a redirect never repeats it at another origin */
 	bool anonymous;	  /* no secret header and no client certificate goes with it */
+
+	/*
+	 * Who admits it, NULL if it needs no admission, and until when that is good.  It is
+	 * sent once, and not after this time: a redirect, or a second try of libcurl's, ends it
+	 * with HTTP_ERROR_ADMISSION, and it goes on at response->hop once it is admitted again.
+	 */
+	const http_admission *admission;
+	TimestampTz admitted_until;
+	const http_hop *hop; /* go on here instead of at url; NULL: at url */
 } http_request;
 
 typedef enum http_error
@@ -70,6 +110,7 @@ typedef enum http_error
 	HTTP_ERROR_REDIRECT,  /* too many, or to a scheme that is not allowed */
 	HTTP_ERROR_URL,		  /* malformed, or a scheme that is not allowed */
 	HTTP_ERROR_ADDRESS,	  /* every address of the host is refused: not retried */
+	HTTP_ERROR_ADMISSION, /* stopped before it was sent: goes on when admitted again */
 	HTTP_ERROR_OTHER	  /* no memory, a refusal of libcurl: not retried */
 } http_error;
 
@@ -86,6 +127,7 @@ typedef struct http_response
 	int64 wire_bytes;		   /* body bytes as transferred */
 	double seconds;			   /* whole transfer */
 	const char *effective_url; /* after redirects, as sent: print http_url_redact() of it */
+	http_hop hop;			   /* of HTTP_ERROR_ADMISSION: where to go on */
 } http_response;
 
 /* What to do about an answer. */
@@ -107,6 +149,14 @@ typedef struct http_retry_policy
 	int64 max_rate_limit_wait_ms; /* all rate-limit waits of one request together; default 1 hour */
 } http_retry_policy;
 
+/* How far the attempts of one request are.  Starts as zeros. */
+typedef struct http_retry_state
+{
+	int counted;		/* attempts that count */
+	int open_ended;		/* limits whose end nobody knows, in a row */
+	int64 limit_waited; /* for rate limits, ms */
+} http_retry_state;
+
 typedef enum http_wait_reason
 {
 	HTTP_WAIT_RETRY,
@@ -115,7 +165,8 @@ typedef enum http_wait_reason
 
 /*
  * Told before each wait, so that progress can show it.  "until" is when the next
- * attempt starts; "response" is the answer that made us wait.  May raise.
+ * attempt starts; "response" is the answer that made us wait, NULL for a limit that was
+ * known before this request.  May raise.
  */
 typedef void (*http_wait_callback)(void *arg, http_wait_reason reason, TimestampTz until,
 								   int next_attempt, const http_response *response);
@@ -137,10 +188,11 @@ extern http_response *http_perform(http_client *client, const http_request *requ
 extern http_response *http_fetch(http_client *client, const http_request *request,
 								 const http_retry_policy *policy, http_wait_callback waiting,
 								 void *arg, http_outcome *outcome);
-extern bool http_quota(const http_response *response, TimestampTz now, int64 *remaining,
-					   TimestampTz *reset);
 extern http_verdict http_classify(const http_response *response, TimestampTz now,
 								  TimestampTz *not_before);
+extern bool http_retry_at(const http_retry_policy *policy, http_retry_state *state,
+						  const http_response *response, http_verdict verdict, TimestampTz now,
+						  TimestampTz not_before, TimestampTz *until, bool *too_long);
 extern const char *http_response_header(const http_response *response, const char *name);
 extern const char *http_error_name(http_error error);
 

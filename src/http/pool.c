@@ -5,6 +5,7 @@
  *
  * An exchange waits (to be sent, for its backoff, for a rate limit), is under way, or is
  * done.  What one answer says about a rate limit holds for all: they are of one source.
+ * Our own limit is the admission, which is asked before every single send.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,8 +18,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* A server that names less than this has not really named a time. */
-#define MIN_NAMED_WAIT_MS 1000
+/* How often who waits to be admitted asks again: somebody may have given back. */
+#define ASK_AGAIN_US (INT64CONST(60) * USECS_PER_SEC)
+/* A budget by the hour and a max_wait of an hour go together, however long asking takes. */
+#define ADMISSION_SLACK_MS 2000
+/* How often in a row an exchange may be stopped before it is sent. */
+#define MAX_UNADMITTED 30
 
 struct http_pool
 {
@@ -32,13 +37,21 @@ struct http_pool
 	int waiting_count;
 	int active_count;
 	TimestampTz hold_until; /* no request before, by what an answer said */
+	TimestampTz not_admitted_until;
+	TimestampTz asked_at;	/* the admission, in vain */
 	TimestampTz held_until; /* until when everything is held back just now; 0: it is not */
 	TimestampTz wake_at;	/* when to look again without anything happening; 0: never */
 };
 
-static void start(http_pool *pool, http_exchange *exchange);
+static void start(http_pool *pool, http_exchange *exchange, TimestampTz admitted_until);
+static void give_up(http_pool *pool, http_exchange *exchange, TimestampTz until,
+					const char *reason);
+static void wake_by(http_pool *pool, TimestampTz when);
+static int admit(http_pool *pool, int wanted, TimestampTz now, TimestampTz *admitted_until);
 static void send_due(http_pool *pool);
-static void hold_back(http_pool *pool, TimestampTz until, TimestampTz now);
+static void hold_back(http_pool *pool, TimestampTz until, TimestampTz now, int64 slack_ms,
+					  const char *reason);
+static bool goes_on_elsewhere(http_pool *pool, http_exchange *exchange);
 static void show_wait(http_pool *pool);
 static void collect(http_pool *pool);
 static void one_round(http_pool *pool, bool wait);
@@ -86,17 +99,17 @@ http_pool_submit(http_pool *pool, http_exchange *exchange)
 	exchange->response = NULL;
 	exchange->transfer = NULL;
 	exchange->refusals = 0;
-	exchange->counted = 0;
-	exchange->limit_waited = 0;
-	exchange->submitted = GetCurrentTimestamp();
+	memset(&exchange->retry, 0, sizeof(exchange->retry));
+	exchange->hop.url = NULL;
+	exchange->unadmitted = 0;
 	exchange->not_before = 0;
 	dlist_push_tail(&pool->waiting, &exchange->node);
 	pool->waiting_count++;
 }
 
-/* Sends one attempt of a waiting exchange. */
+/* Sends one attempt of a waiting exchange, or what is left of it. */
 static void
-start(http_pool *pool, http_exchange *exchange)
+start(http_pool *pool, http_exchange *exchange, TimestampTz admitted_until)
 {
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
 
@@ -106,6 +119,9 @@ start(http_pool *pool, http_exchange *exchange)
 	exchange->sent = exchange->request;
 	if (pool->hooks.authorize != NULL)
 		pool->hooks.authorize(pool->hooks.arg, exchange);
+	exchange->sent.admission = pool->hooks.admission;
+	exchange->sent.admitted_until = admitted_until;
+	exchange->sent.hop = exchange->hop.url != NULL ? &exchange->hop : NULL;
 	exchange->transfer = http_transfer_start(pool->client, &exchange->sent);
 	MemoryContextSwitchTo(old);
 	exchange->outcome.attempts++;
@@ -115,26 +131,78 @@ start(http_pool *pool, http_exchange *exchange)
 	pool->active_count++;
 }
 
-/* Keeps what waits waiting, but for those that would wait longer than they may. */
+/* Ends a waiting exchange that would have to wait for too long. */
 static void
-hold_back(http_pool *pool, TimestampTz until, TimestampTz now)
+give_up(http_pool *pool, http_exchange *exchange, TimestampTz until, const char *reason)
+{
+	http_response *response;
+	MemoryContext old;
+
+	if (exchange->response != NULL)
+		MemoryContextDelete(exchange->response->context);
+	old = MemoryContextSwitchTo(
+		AllocSetContextCreate(exchange->context, "etl http response", ALLOCSET_SMALL_SIZES));
+	response = palloc0(sizeof(http_response));
+	response->context = CurrentMemoryContext;
+	response->error = HTTP_ERROR_ADMISSION;
+	response->error_message = reason;
+	response->body = pstrdup("");
+	response->effective_url = exchange->request.url;
+	MemoryContextSwitchTo(old);
+
+	exchange->response = response;
+	exchange->outcome.verdict = HTTP_VERDICT_RATE_LIMITED;
+	exchange->outcome.rate_limited_until = until;
+	dlist_delete(&exchange->node);
+	pool->waiting_count--;
+	dlist_push_tail(&pool->done, &exchange->node);
+}
+
+/*
+ * Keeps what waits waiting.  When that is longer than the policy allows, it ends once
+ * nothing is under way any more: what has been asked for is not thrown away.
+ */
+static void
+hold_back(http_pool *pool, TimestampTz until, TimestampTz now, int64 slack_ms, const char *reason)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify (iter, &pool->waiting)
-	{
-		http_exchange *exchange = dlist_container(http_exchange, node, iter.cur);
-
-		if ((until - exchange->submitted) / 1000 <= pool->policy.max_rate_limit_wait_ms)
-			continue;
-		exchange->outcome.verdict = HTTP_VERDICT_RATE_LIMITED;
-		exchange->outcome.rate_limited_until = until;
-		dlist_delete(&exchange->node);
-		pool->waiting_count--;
-		dlist_push_tail(&pool->done, &exchange->node);
-	}
-	pool->wake_at = pool->wake_at == 0 ? until : Min(pool->wake_at, until);
 	pool->held_until = until;
+	if (pool->active_count > 0 ||
+		(until - now) / 1000 - slack_ms <= pool->policy.max_rate_limit_wait_ms)
+		return;
+	dlist_foreach_modify (iter, &pool->waiting)
+		give_up(pool, dlist_container(http_exchange, node, iter.cur), until, reason);
+}
+
+/* Notes when to look again at the latest. */
+static void
+wake_by(http_pool *pool, TimestampTz when)
+{
+	if (pool->wake_at == 0 || when < pool->wake_at)
+		pool->wake_at = when;
+}
+
+/*
+ * How many of so many requests may be sent now, and until when.  Asks no sooner than it
+ * makes sense.
+ */
+static int
+admit(http_pool *pool, int wanted, TimestampTz now, TimestampTz *admitted_until)
+{
+	const http_admission *admission = pool->hooks.admission;
+	int granted;
+
+	*admitted_until = 0;
+	if (admission == NULL)
+		return wanted;
+	if (now < pool->not_admitted_until && now < pool->asked_at + ASK_AGAIN_US)
+		return 0;
+	granted = admission->admit(admission->arg, wanted, admitted_until, &pool->not_admitted_until);
+	pool->asked_at = GetCurrentTimestamp();
+	if (granted > 0)
+		pool->not_admitted_until = 0;
+	return granted;
 }
 
 /*
@@ -146,10 +214,8 @@ send_due(http_pool *pool)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz hold = pool->hold_until;
-	TimestampTz until = 0;
 	dlist_mutable_iter iter;
 	int due = 0;
-	int granted;
 
 	pool->wake_at = 0;
 	pool->held_until = 0;
@@ -159,8 +225,8 @@ send_due(http_pool *pool)
 
 		if (exchange->not_before <= now)
 			due++;
-		else if (pool->wake_at == 0 || exchange->not_before < pool->wake_at)
-			pool->wake_at = exchange->not_before;
+		else
+			wake_by(pool, exchange->not_before);
 	}
 	if (due == 0)
 		return;
@@ -168,25 +234,35 @@ send_due(http_pool *pool)
 		hold = Max(hold, pool->hooks.hold(pool->hooks.arg));
 	if (hold > now)
 	{
-		hold_back(pool, hold, now);
+		wake_by(pool, hold);
+		hold_back(pool, hold, now, 0, "The source's quota is used up");
 		return;
 	}
-	granted = pool->hooks.admit ? pool->hooks.admit(pool->hooks.arg, due, &until) : due;
-	if (granted < due && until > now)
-		hold_back(pool, until, now);
-	dlist_foreach_modify (iter, &pool->waiting)
+	while (due > 0)
 	{
-		http_exchange *exchange = dlist_container(http_exchange, node, iter.cur);
+		TimestampTz admitted_until;
+		int granted = admit(pool, due, now, &admitted_until);
 
 		if (granted == 0)
 			break;
-		if (exchange->not_before > now)
-			continue;
-		start(pool, exchange);
-		granted--;
+		due -= granted;
+		dlist_foreach_modify (iter, &pool->waiting)
+		{
+			http_exchange *exchange = dlist_container(http_exchange, node, iter.cur);
+
+			if (exchange->not_before > now)
+				continue;
+			start(pool, exchange, admitted_until);
+			if (--granted == 0)
+				break;
+		}
 	}
-	if (granted > 0 && pool->hooks.unused != NULL)
-		pool->hooks.unused(pool->hooks.arg, granted);
+	if (due > 0)
+	{
+		wake_by(pool, Min(pool->not_admitted_until, pool->asked_at + ASK_AGAIN_US));
+		hold_back(pool, pool->not_admitted_until, now, ADMISSION_SLACK_MS,
+				  "The server's rate_limit is used up");
+	}
 }
 
 /* Puts an exchange back to wait for its next attempt. */
@@ -201,18 +277,43 @@ try_again(http_pool *pool, http_exchange *exchange, TimestampTz not_before, Time
 	pool->waiting_count++;
 }
 
+/*
+ * Was the exchange stopped before it was sent, for want of admission?  Then it goes on
+ * where it was, and that was no attempt.
+ */
+static bool
+goes_on_elsewhere(http_pool *pool, http_exchange *exchange)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (exchange->response->error != HTTP_ERROR_ADMISSION ||
+		++exchange->unadmitted > MAX_UNADMITTED)
+	{
+		exchange->hop.url = NULL;
+		exchange->unadmitted = 0;
+		return false;
+	}
+	/* before any redirect it is begun anew, with credentials as they are then */
+	exchange->hop = exchange->response->hop;
+	exchange->hop.url = exchange->hop.redirects > 0
+							? MemoryContextStrdup(exchange->context, exchange->hop.url)
+							: NULL;
+	exchange->outcome.attempts--;
+	try_again(pool, exchange, now, now);
+	return true;
+}
+
 /* Decides what becomes of an exchange whose attempt has been answered. */
 static void
 settle(http_pool *pool, http_exchange *exchange)
 {
-	const http_retry_policy *policy = &pool->policy;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz not_before = 0;
-	http_verdict verdict = pool->hooks.judge(pool->hooks.arg, exchange, now, &not_before);
-	bool limited = verdict == HTTP_VERDICT_RATE_LIMITED;
-	int64 named_ms = not_before > now ? (not_before - now + 999) / 1000 : 0;
-	int64 delay;
+	TimestampTz until;
+	http_verdict verdict;
+	bool too_long;
 
+	verdict = pool->hooks.judge(pool->hooks.arg, exchange, now, &not_before);
 	exchange->outcome.verdict = verdict;
 	if (verdict == HTTP_VERDICT_REFRESH_AUTH)
 	{
@@ -223,34 +324,27 @@ settle(http_pool *pool, http_exchange *exchange)
 		}
 		exchange->outcome.verdict = HTTP_VERDICT_FAIL;
 	}
-	if ((!limited && verdict != HTTP_VERDICT_RETRY) ||
-		((!limited || named_ms < MIN_NAMED_WAIT_MS) && ++exchange->counted >= policy->max_attempts))
+	if (verdict != HTTP_VERDICT_RATE_LIMITED && verdict != HTTP_VERDICT_RETRY)
 	{
 		dlist_push_tail(&pool->done, &exchange->node);
 		return;
 	}
-
-	/*
-	 * What the server asks for, and a little more lest all clients come at the same
-	 * instant.  A time that is all but over has to be asked for ever more patiently.
-	 */
-	delay = (int64) http_backoff_ms(policy, named_ms < MIN_NAMED_WAIT_MS ? exchange->counted : 1);
-	if (not_before != 0)
-		delay = Max(named_ms + delay, policy->base_delay_ms);
-	if (limited || not_before != 0)
+	if (!http_retry_at(&pool->policy, &exchange->retry, exchange->response, verdict, now,
+					   not_before, &until, &too_long))
 	{
-		if (delay > policy->max_rate_limit_wait_ms - exchange->limit_waited)
-		{
-			exchange->outcome.rate_limited_until = now + delay * 1000;
-			dlist_push_tail(&pool->done, &exchange->node);
-			return;
-		}
-		exchange->limit_waited += delay;
-		exchange->submitted += delay * 1000; /* counted here, not again while held back */
-		pool->hold_until = Max(pool->hold_until, not_before);
+		if (too_long)
+			exchange->outcome.rate_limited_until = until;
+		dlist_push_tail(&pool->done, &exchange->node);
+		return;
 	}
-	exchange->wait_reason = limited ? HTTP_WAIT_RATE_LIMIT : HTTP_WAIT_RETRY;
-	try_again(pool, exchange, now + delay * 1000, now);
+	exchange->wait_reason = HTTP_WAIT_RETRY;
+	if (verdict == HTTP_VERDICT_RATE_LIMITED)
+		exchange->wait_reason = HTTP_WAIT_RATE_LIMIT;
+	/* the others need not find out for themselves */
+	if (not_before > now)
+		pool->hold_until =
+			Max(pool->hold_until, verdict == HTTP_VERDICT_RATE_LIMITED ? until : not_before);
+	try_again(pool, exchange, until, now);
 }
 
 /* Tells about a wait in which nothing is under way. */
@@ -290,7 +384,8 @@ collect(http_pool *pool)
 		exchange->transfer = NULL;
 		dlist_delete(&exchange->node);
 		pool->active_count--;
-		settle(pool, exchange);
+		if (!goes_on_elsewhere(pool, exchange))
+			settle(pool, exchange);
 	}
 }
 

@@ -30,11 +30,11 @@ typedef struct http_exchange
 	/* the pool's own */
 	dlist_node node;
 	struct http_transfer *transfer;
-	http_request sent;	   /* of the attempt under way, with credentials */
-	int refusals;		   /* for the refresh hook: how often credentials were refused */
-	int counted;		   /* attempts that count */
-	int64 limit_waited;	   /* for rate limits, ms */
-	TimestampTz submitted; /* when it was ready to be sent */
+	http_request sent; /* of the attempt under way, with credentials */
+	int refusals;	   /* for the refresh hook: how often credentials were refused */
+	http_retry_state retry;
+	http_hop hop;	/* where it goes on; hop.url NULL: at its beginning */
+	int unadmitted; /* how often in a row it was stopped before it was sent */
 	TimestampTz not_before;
 	http_wait_reason wait_reason; /* why it waits until then */
 } http_exchange;
@@ -47,14 +47,11 @@ typedef struct http_pool_hooks
 {
 	void *arg;
 
+	/* Asked before every single send; not with the arg above. */
+	const http_admission *admission;
+
 	/* Fills exchange->sent from exchange->request; NULL: it is sent as it is. */
 	void (*authorize)(void *arg, http_exchange *exchange);
-
-	/* How many of "wanted" requests may be sent now; when none, *until says when to ask again. */
-	int (*admit)(void *arg, int wanted, TimestampTz *until);
-
-	/* Gives back what was admitted and not sent. */
-	void (*unused)(void *arg, int count);
 
 	/* What an answer means; *not_before: when the next attempt may start, 0 if it does not say. */
 	http_verdict (*judge)(void *arg, http_exchange *exchange, TimestampTz now,

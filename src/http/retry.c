@@ -1,22 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * retry.c
- *	  What an answer means for the next attempt, and the loop of attempts.
+ *	  What an answer means, and when there is a next attempt.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <limits.h>
 #include <math.h>
 
 #include "common/pg_prng.h"
+#include "http/quota.h"
 #include "http/transfer.h"
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "portability/instr_time.h"
-#include "storage/latch.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* A body that speaks of limits does so early. */
@@ -25,10 +20,12 @@
 /* A server that names less than this has not really named a time. */
 #define MIN_NAMED_WAIT_MS 1000
 
+/* GitHub: "wait for at least one minute", then "an exponentially increasing amount of time". */
+#define OPEN_ENDED_WAIT_MS INT64CONST(60000)
+#define MAX_DOUBLINGS 10
+
 static bool body_mentions(const http_response *response, const char *phrase);
-static bool quota_is_used_up(const http_response *response, bool *known);
-static bool quota_reset(const http_response *response, TimestampTz now, TimestampTz *until);
-static void wait_ms(int64 milliseconds);
+static bool is_open_ended(const http_response *response, TimestampTz now);
 
 /*
  * Fill in the defaults.
@@ -62,76 +59,22 @@ body_mentions(const http_response *response, const char *phrase)
 }
 
 /*
- * Does the answer say that nothing is left of the quota?  *known tells whether it says
- * anything about that.
+ * Is this a limit whose end nobody knows, as GitHub's against haste?  All there is, is
+ * what the body says: the source wants patience.
  */
 static bool
-quota_is_used_up(const http_response *response, bool *known)
+is_open_ended(const http_response *response, TimestampTz now)
 {
-	const char *left = http_response_header(response, "x-ratelimit-remaining");
+	http_quota quota;
+	TimestampTz until;
 
-	if (left == NULL)
-		left = http_response_header(response, "ratelimit-remaining");
-	*known = left != NULL;
-	return left != NULL && left[0] != '\0' && strspn(left, "0") == strlen(left);
-}
-
-/*
- * When does the quota return?  The header holds epoch seconds in most APIs, seconds
- * from now in some; a number tells which it is.  False when there is none.
- */
-static bool
-quota_reset(const http_response *response, TimestampTz now, TimestampTz *until)
-{
-	const char *value = http_response_header(response, "x-ratelimit-reset");
-	TimestampTz parsed;
-
-	if (value == NULL)
-		value = http_response_header(response, "ratelimit-reset");
-	if (value == NULL || value[0] < '0' || value[0] > '9')
+	if (http_parse_retry_after(http_response_header(response, "retry-after"), now, &until))
 		return false;
-
-	/* as seconds from now: checks the number and bounds it */
-	if (!http_parse_retry_after(value, now, &parsed))
+	(void) http_quota_read(response, now, &quota);
+	if (!(quota.known && quota.remaining > 0) && quota.reset > now)
 		return false;
-	if (strspn(value, "0123456789") < 10)
-	{
-		*until = parsed;
-		return true;
-	}
-	else
-	{
-		double seconds = strtod(value, NULL);
-
-		if (seconds > 1e11) /* milliseconds */
-			seconds /= 1000;
-		if (seconds > 1e11)
-			return false;
-		*until = time_t_to_timestamptz((pg_time_t) ceil(seconds));
-		return true;
-	}
-}
-
-/*
- * What an answer says of the quota it was taken from: how many requests are left, and
- * when the quota returns (0: not said).  False when it says nothing.
- */
-bool
-http_quota(const http_response *response, TimestampTz now, int64 *remaining, TimestampTz *reset)
-{
-	const char *left = http_response_header(response, "x-ratelimit-remaining");
-	char *end;
-
-	if (left == NULL)
-		left = http_response_header(response, "ratelimit-remaining");
-	if (left == NULL || left[0] < '0' || left[0] > '9')
-		return false;
-	*remaining = strtoll(left, &end, 10);
-	if (*end != '\0')
-		return false;
-	if (!quota_reset(response, now, reset))
-		*reset = 0;
-	return true;
+	return body_mentions(response, "secondary rate limit") ||
+		   body_mentions(response, "abuse detection");
 }
 
 /*
@@ -142,9 +85,10 @@ http_verdict
 http_classify(const http_response *response, TimestampTz now, TimestampTz *not_before)
 {
 	TimestampTz ignored;
+	const char *retry_after;
+	http_quota quota;
 	bool named;
-	bool known;
-	bool used_up;
+	bool open_ended;
 	int status = response->status;
 
 	if (not_before == NULL)
@@ -155,6 +99,7 @@ http_classify(const http_response *response, TimestampTz now, TimestampTz *not_b
 	{
 		case HTTP_OK:
 			break;
+		case HTTP_ERROR_ADMISSION:
 		case HTTP_ERROR_RESOLVE:
 		case HTTP_ERROR_CONNECT:
 		case HTTP_ERROR_TIMEOUT:
@@ -172,17 +117,24 @@ http_classify(const http_response *response, TimestampTz now, TimestampTz *not_b
 	if (status != 403 && status != 429 && status != 503)
 		return HTTP_VERDICT_FAIL;
 
-	named = http_parse_retry_after(http_response_header(response, "retry-after"), now, not_before);
+	retry_after = http_response_header(response, "retry-after");
+	named = http_parse_retry_after(retry_after, now, not_before);
+	if (named && (*retry_after < '0' || *retry_after > '9'))
+		*not_before = http_on_our_clock(response, now, *not_before);
 	if (status == 503)
 		return HTTP_VERDICT_RETRY;
 
-	/* With quota left the limit met is another one, and the reset says nothing about it. */
-	used_up = quota_is_used_up(response, &known);
-	if (status == 403 && !named && !used_up && !body_mentions(response, "secondary rate limit") &&
+	(void) http_quota_read(response, now, &quota);
+	open_ended = is_open_ended(response, now);
+	if (status == 403 && !named && !(quota.known && quota.remaining == 0) && !open_ended &&
 		!body_mentions(response, "rate limit exceeded"))
 		return HTTP_VERDICT_FAIL;
-	if (!named && (used_up || !known))
-		(void) quota_reset(response, now, not_before);
+
+	/* With quota left the limit met is another one, and the reset says nothing about it. */
+	if (!named && !(quota.known && quota.remaining > 0))
+		*not_before = quota.reset;
+	if (open_ended)
+		*not_before = now + OPEN_ENDED_WAIT_MS * 1000;
 	return HTTP_VERDICT_RATE_LIMITED;
 }
 
@@ -199,104 +151,56 @@ http_backoff_ms(const http_retry_policy *policy, int attempts)
 }
 
 /*
- * Wait, by a clock that is never set.  Raises what CHECK_FOR_INTERRUPTS() raises.
- */
-static void
-wait_ms(int64 milliseconds)
-{
-	instr_time start;
-
-	INSTR_TIME_SET_CURRENT(start);
-	for (;;)
-	{
-		instr_time elapsed;
-		double left;
-
-		CHECK_FOR_INTERRUPTS();
-		INSTR_TIME_SET_CURRENT(elapsed);
-		INSTR_TIME_SUBTRACT(elapsed, start);
-		left = (double) milliseconds - INSTR_TIME_GET_MILLISEC(elapsed);
-		if (left <= 0)
-			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 (long) Min(left, INT_MAX / 2) + 1, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-	}
-}
-
-/*
- * A request with as many attempts as the policy (NULL: the default one) allows; returns
- * the last answer, in a child of the current memory context, and fills *outcome.
+ * Decide after an answer that is neither success nor failure for good.  True: the next
+ * attempt may start at *until.  False: there is none; *too_long tells that it is because
+ * the source asks for a wait, until *until, that would make all of them together longer
+ * than the policy allows.  "state" is the request's; "verdict" and "not_before" are
+ * http_classify's, or somebody's who knows better.
  *
- * A wait for a rate limit whose end the server names does not count as an attempt; all
- * waits that servers ask for are bounded together by max_rate_limit_wait_ms, and one
- * that would pass it ends the matter at once, with rate_limited_until set.  "waiting"
- * (may be NULL) is called before each wait.  Raises what http_perform and "waiting"
- * raise, and what CHECK_FOR_INTERRUPTS() raises while waiting.
+ * A wait for a rate limit whose end the source names does not count as an attempt, nor
+ * does one for a limit without a known end, each of which is twice as long as the last.
  */
-http_response *
-http_fetch(http_client *client, const http_request *request, const http_retry_policy *policy,
-		   http_wait_callback waiting, void *arg, http_outcome *outcome)
+bool
+http_retry_at(const http_retry_policy *policy, http_retry_state *state,
+			  const http_response *response, http_verdict verdict, TimestampTz now,
+			  TimestampTz not_before, TimestampTz *until, bool *too_long)
 {
-	http_retry_policy defaults;
-	int64 limit_waited = 0;
-	int counted = 0;
+	bool limited = verdict == HTTP_VERDICT_RATE_LIMITED;
+	int64 named_ms = not_before > now ? (not_before - now + 999) / 1000 : 0;
+	int64 delay;
 
-	if (policy == NULL)
+	*too_long = false;
+	if (limited && is_open_ended(response, now))
 	{
-		http_retry_policy_init(&defaults);
-		policy = &defaults;
+		named_ms = Max(named_ms, OPEN_ENDED_WAIT_MS << Min(state->open_ended, MAX_DOUBLINGS));
+		state->open_ended++;
 	}
-	memset(outcome, 0, sizeof(*outcome));
+	else
+		state->open_ended = 0;
+	if ((!limited || named_ms < MIN_NAMED_WAIT_MS) && ++state->counted >= policy->max_attempts)
+		return false;
 
-	for (;;)
+	/*
+	 * What the server asks for, and a little more lest all clients come at the same
+	 * instant.  A time that is all but over has to be asked for ever more patiently.
+	 */
+	delay =
+		(int64) http_backoff_ms(policy, named_ms < MIN_NAMED_WAIT_MS ? Max(state->counted, 1) : 1);
+	if (named_ms > 0 || not_before != 0)
+		delay = Max(named_ms + delay, policy->base_delay_ms);
+	*until = now + delay * 1000;
+
+	if (limited || not_before != 0)
 	{
-		http_response *response = http_perform(client, request);
-		TimestampTz now = GetCurrentTimestamp();
-		TimestampTz not_before;
-		TimestampTz until;
-		bool limited;
-		int64 named_ms = 0;
-		int64 delay;
+		/* the little more was not asked for */
+		int64 asked_for = Max(named_ms, delay - policy->base_delay_ms);
 
-		outcome->attempts++;
-		outcome->verdict = http_classify(response, now, &not_before);
-		if (outcome->verdict == HTTP_VERDICT_SUCCESS || outcome->verdict == HTTP_VERDICT_FAIL)
-			return response;
-		limited = outcome->verdict == HTTP_VERDICT_RATE_LIMITED;
-
-		if (not_before > now)
-			named_ms = (not_before - now + 999) / 1000;
-		if (!limited || named_ms < MIN_NAMED_WAIT_MS)
+		if (asked_for > policy->max_rate_limit_wait_ms - state->limit_waited)
 		{
-			if (++counted >= policy->max_attempts)
-				return response;
+			*too_long = true;
+			return false;
 		}
-
-		/*
-		 * What the server asks for, and a little more lest all clients come at the same
-		 * instant.  A time that is all but over has to be asked for ever more patiently.
-		 */
-		delay = (int64) http_backoff_ms(policy, named_ms < MIN_NAMED_WAIT_MS ? counted : 1);
-		if (not_before != 0)
-			delay = Max(named_ms + delay, policy->base_delay_ms);
-		until = now + delay * 1000;
-
-		if (limited || not_before != 0)
-		{
-			if (delay > policy->max_rate_limit_wait_ms - limit_waited)
-			{
-				outcome->rate_limited_until = until;
-				return response;
-			}
-			limit_waited += delay;
-		}
-
-		if (waiting != NULL)
-			waiting(arg, limited ? HTTP_WAIT_RATE_LIMIT : HTTP_WAIT_RETRY, until,
-					outcome->attempts + 1, response);
-		MemoryContextDelete(response->context);
-		wait_ms(delay);
-		outcome->waited_ms += delay;
+		state->limit_waited += asked_for;
 	}
+	return true;
 }

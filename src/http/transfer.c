@@ -107,13 +107,20 @@ http_transfer_start(http_client *client, const http_request *request)
 	transfer->post = strcmp(request->method, "POST") == 0;
 	transfer->with_body = request->body != NULL;
 	transfer->with_secrets = !request->anonymous;
+	if (request->hop != NULL)
+	{
+		transfer->post = request->hop->post;
+		transfer->with_body = request->hop->with_body;
+		transfer->with_secrets = request->hop->with_secrets;
+		transfer->redirects = request->hop->redirects;
+	}
 	transfer->head.context = context;
 	transfer->head.limit = MaxAllocSize;
 	transfer->body.context = context;
 	transfer->body.limit = (size_t) client->options.max_body_bytes;
 	dlist_push_tail(&client->transfers, &transfer->node);
 
-	url = http_url_resolve(NULL, request->url);
+	url = http_url_resolve(NULL, request->hop != NULL ? request->hop->url : request->url);
 	if (url == NULL)
 	{
 		fail(transfer, HTTP_ERROR_URL, "malformed URL, or a scheme other than http and https");
@@ -329,7 +336,10 @@ follow_redirect(http_transfer *transfer)
 	transfer->url = MemoryContextStrdup(transfer->response->context, next);
 	pfree(next);
 	transfer->redirects++;
-	start_hop(transfer);
+	if (transfer->sent)
+		fail(transfer, HTTP_ERROR_ADMISSION, "a redirect is another request");
+	else
+		start_hop(transfer);
 	return true;
 }
 
@@ -377,6 +387,12 @@ http_transfer_finish(http_transfer *transfer)
 	Assert(transfer->finished);
 	if (transfer->url != NULL)
 		response->effective_url = transfer->url;
+	if (response->error == HTTP_ERROR_ADMISSION)
+		response->hop = (http_hop){.url = transfer->url,
+								   .post = transfer->post,
+								   .with_body = transfer->with_body,
+								   .with_secrets = transfer->with_secrets,
+								   .redirects = transfer->redirects};
 	response->headers = http_head_parse(&transfer->head);
 	http_buffer_free(&transfer->head);
 

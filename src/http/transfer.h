@@ -90,6 +90,7 @@ typedef struct http_transfer
 	CURL *easy;
 	bool added; /* easy is in the multi handle */
 	bool finished;
+	bool sent;		/* its admission is used */
 	double started; /* monotonic ms */
 
 	/* The hop under way: a redirect starts the next one. */

@@ -72,10 +72,10 @@ SELECT v, pg_temp.server_option('headers', v) FROM unnest(ARRAY['', 'Accept: app
 SELECT v, pg_temp.server_option('headers', format('{"%s": "s3cr3t"}', v)) FROM unnest(ARRAY['Authorization', 'PROXY-AUTHORIZATION', 'Cookie', 'x-api-key', 'Private-Token', 'Host', 'content-length', 'Transfer-Encoding', 'Connection', 'Accept-Encoding', 'Expect']) v;
 
 -- budgets: windows of requests
-SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['5000/hour', '20/second, 5000/hour', '100 / 15 minutes', '1/1 ms', '10/7 days', '3/day,1/s', '2147483647/day', '5/00:10']) v;
-SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['', '5000', '/hour', '5000/', '0/hour', '-1/hour', '1.5/hour', '5000/fortnight', '5000/month', '5000/8 days', '5000/0 seconds', '5000/-1 hour',
-	'20/second,', '20/second;5000/hour', '5000 per hour', '2147483648/day', 'many/hour']) v;
-SELECT n, left(pg_temp.server_option('rate_limit', repeat('1/s,', n) || '1/s'), 5) FROM unnest(ARRAY[7, 8]) n;
+SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['5000/hour', '20/second, 5000/hour', '100 / 15 minutes', '1/100 ms', '10/31 days', '3/day,1/s', '1000000000/day', '5/10 Seconds']) v;
+SELECT v, pg_temp.server_option('rate_limit', v) FROM unnest(ARRAY['', '5000', '/hour', '5000/', '0/hour', '-1/hour', '1.5/hour', '5000/fortnight', '5000/month', '5000/32 days', '5000/0 seconds', '5000/-1 hour', '1/99 ms', '5/00:10', '1/s, 2/1000 ms',
+	'20/second,', '20/second;5000/hour', '5000 per hour', '1000000001/day', 'many/hour']) v;
+SELECT n, left(pg_temp.server_option('rate_limit', (SELECT string_agg(format('1/%s s', s), ',') FROM generate_series(1, n) s)), 5) FROM unnest(ARRAY[8, 9]) n;
 SELECT v, pg_temp.server_option('concurrency', v) FROM unnest(ARRAY['1', '8', '256']) v;
 SELECT v, pg_temp.server_option('concurrency', v) FROM unnest(ARRAY['0', '257', '-1', '', 'all']) v;
 
