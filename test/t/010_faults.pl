@@ -46,8 +46,12 @@ my @TABLE = (
 	[ 'status_429_retry_after', { seconds => 86400 * 400 }, fails => qr/is rate limited until 202[78]-.*Status 429 after 1 attempt\b/s ],
 	[ 'status_403_rate_limited', {}, recovers => qr/is rate limited until 20\d\d-.*Status 403 after \d+ attempts?\b.*max_wait/s ],
 	[ 'status_403_rate_limited', { seconds => 3000 }, fails => qr/is rate limited until 20\d\d-.*Status 403 after 1 attempt\b.*max_wait/s ],
-	[ 'status_403_secondary', {}, recovers => qr/failed with status 403 after 3 attempts.*secondary rate limit/s ],
+	# the end of which nobody knows: a minute is the least
+	[ 'status_403_secondary', {}, fails => qr/is rate limited until 20\d\d-.*Status 403 after 1 attempt\b.*max_wait/s ],
 	[ 'status_403_secondary', { retry_after => 1 }, recovers => qr/is rate limited until 20\d\d-.*Status 403 after \d+ attempts?\b/s ],
+	[ 'quota', { seconds => 1 }, accepts => undef ],
+	[ 'quota', { form => 'structured', status => 429, seconds => 1 }, recovers => qr/is rate limited until 20\d\d-.*Status 429 after \d+ attempts?\b.*max_wait/s ],
+	[ 'quota', { seconds => 3000 }, fails => qr/is rate limited until 20\d\d-.*The source's quota is used up; .*max_wait/s ],
 	[ 'status_403_forbidden', {}, fails => qr/failed with status 403 after 1 attempt\b.*not accessible.*what the credentials/s ],
 	[ 'status_401', {}, fails => qr/failed with status 401 after 1 attempt\b.*Bad credentials.*user mapping/s ],
 	[ 'status_404', {}, fails => qr/failed with status 404 after 1 attempt\b.*base_url/s ],
