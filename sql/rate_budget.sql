@@ -166,5 +166,5 @@ CREATE VIEW etl.rate_budgets WITH (security_barrier) AS
 			  FROM etl._rate_counts y
 			  WHERE y.server = s.srvname AND (y.window_length = w.window_length OR y.window_length IS NULL)
 				AND y.counts_at > pg_catalog.clock_timestamp() - w.window_length) x) c
-	WHERE pg_catalog.has_server_privilege(s.oid, 'USAGE');
+	WHERE pg_catalog.has_server_privilege(s.oid, 'USAGE') OR etl._may_see(pg_catalog.pg_get_userbyid(s.srvowner));
 COMMENT ON VIEW etl.rate_budgets IS 'the budgets of servers with a rate_limit: a row a window, with what is used and free of it now';
