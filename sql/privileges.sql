@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, 
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
-	etl._check_option_names, etl._check_pipeline_settings, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._check_text_map,
+	etl._check_option_names, etl._check_pipeline_settings, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
 	etl._check_format, etl._check_csv_options, etl._check_format_pagination, etl._check_charset, etl._reads_zstd, etl._read_page,
 	etl._check_body, etl._body_strings, etl._check_path, etl._check_task_headers, etl._check_method, etl._check_body_parameter, etl._is_graphql, etl._is_graphql_body,
 	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag,
@@ -68,3 +68,4 @@ GRANT USAGE ON SCHEMA etl TO etl_reader, etl_operator;
 -- itself, in the session of its caller, belongs here and nowhere above.
 GRANT USAGE ON FOREIGN DATA WRAPPER etl_http TO etl_admin;
 GRANT EXECUTE ON FUNCTION etl.register_schema, etl.unregister_schema TO etl_admin;
+GRANT EXECUTE ON FUNCTION etl.peek, etl.test_source, etl._try_source TO etl_admin;

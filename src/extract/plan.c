@@ -31,29 +31,6 @@
 static void read_items(extraction *e);
 static bool is_finished(const extract_item *item);
 
-/* The URL of a request: base_url, path, and query in the order of its names. */
-static char *
-build_url(const char *base_url, const char *path, List *names, List *values)
-{
-	size_t base_length = strlen(base_url);
-	char *url;
-	ListCell *name;
-	ListCell *value;
-
-	while (base_length > 0 && base_url[base_length - 1] == '/')
-		base_length--;
-	url = psprintf("%.*s%s%s", (int) base_length, base_url,
-				   path[0] == '\0' || path[0] == '/' || path[0] == '?' ? "" : "/", path);
-	forboth (name, names, value, values)
-	{
-		char *text = lfirst(value);
-
-		url = http_url_add_parameter(url, lfirst(name),
-									 pg_server_to_any(text, strlen(text), PG_UTF8));
-	}
-	return url;
-}
-
 /* Says that the body is JSON, unless the task says what it is. */
 static void
 say_json(extract_item *item)
@@ -82,8 +59,8 @@ read_request(extraction *e, extract_item *item, int row)
 
 	item->method = sql_text(row, 8);
 	item->body = sql_text(row, 9);
-	item->url = build_url(e->from->base_url, sql_text(row, 2) ? sql_text(row, 2) : "",
-						  sql_text_array(row, 3), sql_text_array(row, 4));
+	item->url = source_url(e->from, sql_text(row, 2) ? sql_text(row, 2) : "",
+						   sql_text_array(row, 3), sql_text_array(row, 4));
 	if (e->pages.size_parameter != NULL)
 		item->url = http_url_add_parameter(item->url, e->pages.size_parameter,
 										   psprintf("%d", e->pages.size));

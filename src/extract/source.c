@@ -10,6 +10,7 @@
 #include "catalog/pg_foreign_server.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 
@@ -158,4 +159,31 @@ source_may_follow(const source *from, const char *url)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * The URL of a request, palloc'd: base_url, path (percent-encoded already), and the query
+ * in the order of its names, of char * in the encoding of the database.
+ */
+char *
+source_url(const source *from, const char *path, List *names, List *values)
+{
+	const char *base_url = from->base_url;
+	size_t base_length = strlen(base_url);
+	char *url;
+	ListCell *name;
+	ListCell *value;
+
+	while (base_length > 0 && base_url[base_length - 1] == '/')
+		base_length--;
+	url = psprintf("%.*s%s%s", (int) base_length, base_url,
+				   path[0] == '\0' || path[0] == '/' || path[0] == '?' ? "" : "/", path);
+	forboth (name, names, value, values)
+	{
+		char *text = lfirst(value);
+
+		url = http_url_add_parameter(url, lfirst(name),
+									 pg_server_to_any(text, strlen(text), PG_UTF8));
+	}
+	return url;
 }

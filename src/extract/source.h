@@ -40,6 +40,7 @@ typedef struct source
 
 /* source.c */
 extern source *source_open(const char *server_name);
+extern char *source_url(const source *from, const char *path, List *names, List *values);
 extern bool source_may_follow(const source *from, const char *url);
 
 /* credentials.c */
