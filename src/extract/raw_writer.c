@@ -253,7 +253,7 @@ insert_accepted(const raw_target *target, int slice, const record_outcome *outco
 	statement = psprintf(
 		"INSERT INTO %s (load_id, partition_key, data_interval_start, data_interval_end, slice, "
 		"item, fetched_at, record_number, payload) "
-		"SELECT $1, $2, $3, $4, $5, $6, $7, u.n, u.p FROM unnest($8, $9) u(n, p)",
+		"SELECT $1, $2, $3, $4, $5, $6, $7, pg_catalog.unnest($8), pg_catalog.unnest($9)",
 		quote_qualified_identifier(target->schema, target->table));
 	sql_call(statement, 9, types, values, nulls);
 	if (SPI_processed != accepted)
