@@ -54,7 +54,7 @@ fail(const parser *s, const char *at, int sql_state, const char *format, ...)
 	vsnprintf(error->message, sizeof(error->message), format, arguments);
 	va_end(arguments);
 	used = strlen(error->message);
-	snprintf(error->message + used, sizeof(error->message) - used, " at byte %lu",
+	snprintf(error->message + used, sizeof(error->message) - used, " (byte %lu)",
 			 (unsigned long) error->offset);
 	return false;
 }
@@ -65,6 +65,7 @@ unexpected(const parser *s, const char *at, const char *expected)
 {
 	const char *stop = at;
 	size_t length;
+	bool whole = true;
 
 	if (at >= s->end)
 		return fail(s, s->end, ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -75,15 +76,18 @@ unexpected(const parser *s, const char *at, const char *expected)
 		stop++;
 	length = Max(stop - at, 1);
 	if (length > EXCERPT_BYTES)
+	{
 		length = pg_encoding_mbcliplen(PG_UTF8, at, length, EXCERPT_BYTES);
+		whole = false;
+	}
 	if ((unsigned char) *at < 0x20 || *at == 0x7F)
 		return fail(s, at, ERRCODE_INVALID_TEXT_REPRESENTATION,
 					"invalid input syntax for type json: expected %s, but found a character with "
 					"value 0x%02x",
 					expected, (unsigned char) *at);
 	return fail(s, at, ERRCODE_INVALID_TEXT_REPRESENTATION,
-				"invalid input syntax for type json: expected %s, but found \"%.*s\"", expected,
-				(int) length, at);
+				"invalid input syntax for type json: expected %s, but found \"%.*s%s\"", expected,
+				(int) length, at, whole ? "" : "...");
 }
 
 /* Makes room for more nodes. */
@@ -242,7 +246,8 @@ read_special_string(const parser *s, const char *start, const char *stop, json_n
 		out += stop - start;
 		if (stop == s->end)
 		{
-			unexpected(s, stop, "a string to end");
+			fail(s, stop, ERRCODE_INVALID_TEXT_REPRESENTATION,
+				 "invalid input syntax for type json: the input ends within a string");
 			return NULL;
 		}
 		if (*stop == '"')
@@ -257,8 +262,8 @@ read_special_string(const parser *s, const char *start, const char *stop, json_n
 		start = stop + 1;
 		if (start == s->end)
 		{
-			unexpected(s, start, "a string to end");
-			return NULL;
+			stop = start;
+			continue;
 		}
 		if (*start == 'u')
 		{

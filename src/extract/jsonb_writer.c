@@ -341,13 +341,13 @@ refuse_encoding(json_error *error, const char *document, size_t length, size_t o
 	if (document[offset] == '\0')
 	{
 		snprintf(error->message, sizeof(error->message),
-				 "the record contains a NUL byte at byte %lu", (unsigned long) offset);
+				 "the record contains a NUL byte (byte %lu)", (unsigned long) offset);
 		return NULL;
 	}
 	for (int i = 0; i < shown; i++)
 		snprintf(bytes + 5 * i, 6, " 0x%02x", (unsigned char) document[offset + i]);
 	snprintf(error->message, sizeof(error->message),
-			 "invalid byte sequence for encoding \"UTF8\":%s at byte %lu", bytes,
+			 "invalid byte sequence for encoding \"UTF8\":%s (byte %lu)", bytes,
 			 (unsigned long) offset);
 	return NULL;
 }
