@@ -11,7 +11,7 @@ SET client_min_messages = error;
 SET max_parallel_workers_per_gather = 0;
 
 CREATE TEMP TABLE document (number bigserial, hex text);
-\copy document (hex) FROM PSTDIN
+\copy document (hex) FROM pstdin
 
 CREATE TYPE pg_temp.image AS (value jsonb);
 
