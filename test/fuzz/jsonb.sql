@@ -1,8 +1,8 @@
--- Compares etl._json_as_jsonb with jsonb_in on the documents of a file, one a line in
--- hexadecimal (json_documents.py).  psql variable "documents": the file.  Prints a row for
--- every document on which they disagree, and what was tried at the end.
+-- Compares etl._json_as_jsonb with jsonb_in on the documents of standard input, one a line
+-- in hexadecimal (json_documents.py).  Prints a row for every document on which they
+-- disagree, and at the end how many there were.
 --
--- They agree when both reject, or when the bytes they make are the same: *= compares images.
+-- They agree when both refuse, or when the bytes they make are the same: *= compares images.
 \set QUIET on
 \set VERBOSITY terse
 \pset tuples_only on
