@@ -453,3 +453,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl._finish_extract(bigint, integer, bigint) IS 'marks a load complete and its task successful';
+
+CREATE FUNCTION etl._json_as_jsonb(record bytea) RETURNS jsonb
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'etl_json_as_jsonb';
+COMMENT ON FUNCTION etl._json_as_jsonb(bytea) IS 'what an extraction makes of the bytes of a record; raises the reason it would be quarantined with';

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "call_sql.h"
+#include "kept_plans.h"
 
 /* Where sql_begin() was called in: what comes after the transaction goes on there. */
 static MemoryContext caller_context;
@@ -49,13 +50,14 @@ sql_commit(void)
 }
 
 /*
- * Runs one statement; its result is SPI_tuptable.  Raises what the statement raises.
+ * Runs one statement; its result is SPI_tuptable.  Its plan is kept.  Raises what the
+ * statement raises.
  */
 void
 sql_call(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	MemoryContext old = CurrentMemoryContext;
-	int code = SPI_execute_with_args(query, nargs, types, values, nulls, false, 0);
+	int code = kept_plan_execute(query, nargs, types, values, nulls);
 
 	MemoryContextSwitchTo(old); /* SPI leaves its own */
 	if (code < 0)

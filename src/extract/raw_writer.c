@@ -3,19 +3,15 @@
  * raw_writer.c
  *	  Records of a page to rows of a raw table, or to quarantine.
  *
- * Bytes become JSONB by PostgreSQL's own parser, so that numbers keep their digits.  A
- * page is tried whole first; only when a record in it is refused are they tried one by
- * one, each in a subtransaction, and the refused ones kept as they came.
+ * A record that is no JSON, has no value for its key or breaks the task's schema is kept
+ * as it came, with the reason; the rest of the page is inserted.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -25,6 +21,7 @@
 
 #include "call_sql.h"
 #include "extract/raw_writer.h"
+#include "extract/record_parser.h"
 #include "extract/record_path.h"
 #include "extract/record_routing.h"
 #include "schema/schema.h"
@@ -71,66 +68,6 @@ has_value(Jsonb *document, List *path)
 	return value != NULL && value->type != jbvNull;
 }
 
-/* A record's bytes as jsonb.  Raises what is wrong with them. */
-static Datum
-parse_record(const char *bytes, size_t length)
-{
-	char *text;
-
-	if (memchr(bytes, '\0', length) != NULL)
-		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-						errmsg("the record contains a NUL byte")));
-	if (length >= MaxAllocSize / 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the record is too large")));
-	(void) pg_verify_mbstr(PG_UTF8, bytes, length, false);
-	text = pnstrdup(bytes, length);
-	text = pg_any_to_server(text, length, PG_UTF8);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
-}
-
-/*
- * Parses some records in one subtransaction.  Returns NULL when all were accepted, else
- * the error of the one that was not; then the outcomes are void.
- */
-static ErrorData *
-try_records(const char *body, const record_range *ranges, int count, record_outcome *outcomes)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		for (int i = 0; i < count; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			outcomes[i].payload = parse_record(body + ranges[i].offset, ranges[i].length);
-		}
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		/* a cancel, or a server out of memory, is not the record's fault */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	return error;
-}
-
 /* What was found to be no record before anything parsed it says so itself. */
 static void
 apply_flaws(const split_result *records, record_outcome *outcomes)
@@ -149,22 +86,14 @@ static record_outcome *
 judge_records(const raw_target *target, const char *body, const split_result *records)
 {
 	record_outcome *outcomes = palloc0(sizeof(record_outcome) * Max(records->count, 1));
+	parsed_record *parsed = palloc0(sizeof(parsed_record) * Max(records->count, 1));
 
-	if (records->count > 0 && try_records(body, records->records, records->count, outcomes) != NULL)
+	parse_records(body, records->records, records->count, parsed);
+	for (int i = 0; i < records->count; i++)
 	{
-		for (int i = 0; i < records->count; i++)
-		{
-			ErrorData *error = try_records(body, &records->records[i], 1, &outcomes[i]);
-
-			if (error != NULL)
-			{
-				outcomes[i].reason_code = pstrdup(unpack_sql_state(error->sqlerrcode));
-				outcomes[i].reason = error->detail
-										 ? psprintf("%s: %s", error->message, error->detail)
-										 : pstrdup(error->message);
-				FreeErrorData(error);
-			}
-		}
+		outcomes[i].payload = PointerGetDatum(parsed[i].payload);
+		outcomes[i].reason_code = parsed[i].reason_code;
+		outcomes[i].reason = parsed[i].reason;
 	}
 	apply_flaws(records, outcomes);
 	for (int i = 0; i < records->count; i++)
@@ -175,7 +104,7 @@ judge_records(const raw_target *target, const char *body, const split_result *re
 			continue;
 		foreach (cell, target->keys)
 		{
-			if (!has_value(DatumGetJsonbP(outcomes[i].payload), lfirst(cell)))
+			if (!has_value(parsed[i].payload, lfirst(cell)))
 			{
 				outcomes[i].reason_code = pstrdup(unpack_sql_state(ERRCODE_NOT_NULL_VIOLATION));
 				outcomes[i].reason = pstrdup("the record has no value for its key");
@@ -324,7 +253,7 @@ insert_accepted(const raw_target *target, int slice, const record_outcome *outco
 	statement = psprintf(
 		"INSERT INTO %s (load_id, partition_key, data_interval_start, data_interval_end, slice, "
 		"item, fetched_at, record_number, payload) "
-		"SELECT $1, $2, $3, $4, $5, $6, $7, u.n, u.p FROM unnest($8, $9) u(n, p)",
+		"SELECT $1, $2, $3, $4, $5, $6, $7, pg_catalog.unnest($8), pg_catalog.unnest($9)",
 		quote_qualified_identifier(target->schema, target->table));
 	sql_call(statement, 9, types, values, nulls);
 	if (SPI_processed != accepted)

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "extract/json_scan.h"
 #include "extract/record_path.h"
 #include "extract/split.h"
 
@@ -113,15 +114,16 @@ skip_space(splitter *s)
 static bool
 skip_string(splitter *s)
 {
-	for (s->at++; s->at < s->end; s->at++)
+	s->at++;
+	while ((s->at = json_scan_string(s->at, s->end)) < s->end)
 	{
 		if (*s->at == '"')
 		{
 			s->at++;
 			return true;
 		}
-		if (*s->at == '\\')
-			s->at++;
+		/* a backslash and what it escapes, or a control character for the parser to judge */
+		s->at += *s->at == '\\' && s->end - s->at > 1 ? 2 : 1;
 	}
 	s->at = s->end;
 	return fail(s, "the page ends within a string");
