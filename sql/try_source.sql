@@ -76,9 +76,10 @@ BEGIN
 	PERFORM etl._check_task_headers(headers, '{}');
 	PERFORM etl._check_method(method, body);
 	IF max_records IS NULL OR max_records < 1 THEN
-		RAISE EXCEPTION 'max_records must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+		RAISE EXCEPTION 'max_records must be at least 1'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is how many records are shown; the default is 10.';
 	END IF;
-	decode := etl._check_format(format, coalesce(records, '$[*]'), options);
+	decode := coalesce(etl._check_format(format, coalesce(records, '$[*]'), options), '{}');
 	PERFORM etl._check_record_path(records) WHERE records IS NOT NULL;
 	SELECT * INTO t FROM etl._try_source(server, method, coalesce(path, ''),
 		coalesce((SELECT array_agg(e.key ORDER BY e.key) FROM jsonb_each_text(query) e), '{}'), coalesce((SELECT array_agg(e.value ORDER BY e.key) FROM jsonb_each_text(query) e), '{}'),
@@ -114,6 +115,11 @@ BEGIN
 		END IF;
 		RETURN NEXT;
 	END LOOP;
+	IF found_count = 0 AND format = 'json' AND NOT jsonb_path_exists(convert_from(t.answer, 'UTF8')::jsonb, regexp_replace(records, '\[\*\].*$', '')::jsonpath) THEN
+		RAISE EXCEPTION 'the answer to % % has nothing at %', method, t.url, records
+			USING ERRCODE = 'invalid_json_text', DETAIL = 'The answer begins: ' || t.excerpt,
+				  HINT = format('Its records seem to be at %s; leave records out to have them found.', etl._guess_records(convert_from(t.answer, 'UTF8')::jsonb));
+	END IF;
 	RAISE NOTICE 'status % in % ms: % records, the first % are shown', t.status, round(t.seconds * 1000), found_count, least(found_count, max_records)
 		USING DETAIL = concat_ws(' ', CASE WHEN format = 'json' THEN format('As records => %L.', records) END,
 				CASE WHEN t.pagination IS NOT NULL THEN format('It leads on, as pagination => %L.', t.pagination) END,
