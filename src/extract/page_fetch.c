@@ -231,6 +231,24 @@ raise_by_rule(const page_fetch *fetch)
 }
 
 /*
+ * Whether what kept a page from coming is not about this page but about us: a rate limit,
+ * or credentials that are refused.
+ */
+bool
+page_fetch_concerns_all(const page_fetch *fetch)
+{
+	const http_exchange *exchange = &fetch->exchange;
+
+	if (exchange->outcome.verdict == HTTP_VERDICT_SUCCESS)
+		return false;
+	return exchange->outcome.verdict == HTTP_VERDICT_RATE_LIMITED ||
+		   exchange->outcome.rate_limited_until != 0 ||
+		   (fetch->rule != NULL && fetch->rule->action == RULE_REFRESH_AUTH) ||
+		   (exchange->response != NULL && exchange->response->error == HTTP_OK &&
+			exchange->response->status == 401);
+}
+
+/*
  * Raises what kept a page from coming: request, status, attempts, what to do.
  */
 void
