@@ -212,22 +212,31 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 	return verdict;
 }
 
-/* What a rule of the task takes for an error. */
+/* What a rule of the task takes for an error, at once or in the end. */
 static void
 raise_by_rule(const page_fetch *fetch)
 {
 	const http_response *response = fetch->exchange.response;
+	const http_request *request = &fetch->exchange.request;
 	const error_rule *rule = fetch->rule;
+	const char *url = http_url_redact(request->url);
+	int attempts = fetch->exchange.outcome.attempts;
+	const char *plural = attempts == 1 ? "" : "s";
+	int code = rule->action == RULE_FAIL		   ? ERRCODE_FDW_ERROR
+			   : rule->action == RULE_REFRESH_AUTH ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+												   : ERRCODE_CONNECTION_FAILURE;
 
-	ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-					errmsg("%s %s failed by a rule of the task: %s", fetch->exchange.request.method,
-						   http_url_redact(fetch->exchange.request.url),
-						   rule->message ? rule->message : "the answer is an error"),
-					errdetail("Status %d after %d attempt%s; the answer begins: %s",
-							  response->status, fetch->exchange.outcome.attempts,
-							  fetch->exchange.outcome.attempts == 1 ? "" : "s",
-							  answer_excerpt(fetch->e->from, response)),
-					errhint("See error_rules and on_status of the task.")));
+	ereport(ERROR,
+			(errcode(code),
+			 rule->action == RULE_FAIL
+				 ? errmsg("%s %s failed by a rule of the task: %s", request->method, url,
+						  rule->message ? rule->message : "the answer is an error")
+				 : errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
+						  response->status, attempts, plural),
+			 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
+					   attempts, plural, answer_excerpt(fetch->e->from, response)),
+			 errhint("By error_rules or on_status of the task the answer means \"%s\".",
+					 error_rule_action_name(rule))));
 }
 
 /*
@@ -260,7 +269,7 @@ page_fetch_raise(const page_fetch *fetch)
 	const char *plural = attempts == 1 ? "" : "s";
 	const char *url = http_url_redact(request->url);
 
-	if (fetch->rule != NULL && fetch->rule->action == RULE_FAIL)
+	if (response != NULL && fetch->rule != NULL && fetch->exchange.outcome.rate_limited_until == 0)
 		raise_by_rule(fetch);
 	if (response != NULL && fetch->outcome == PAGE_NO_RECORDS)
 		ereport(ERROR,
