@@ -155,7 +155,7 @@ END
 $$;
 COMMENT ON FUNCTION etl._check_interval_settings(text, text, interval, interval, text, jsonb) IS 'raises for settings about intervals that a task cannot have';
 
-CREATE FUNCTION etl._check_watermark(watermark jsonb, reads text, for_each text) RETURNS jsonb
+CREATE FUNCTION etl._check_watermark(watermark jsonb, reads text, record_time text, for_each text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -171,22 +171,30 @@ BEGIN
 		RAISE EXCEPTION 'a watermark and reads "current" exclude each other'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Either the source is asked from where the last load ended, or its records are routed to intervals.';
 	END IF;
+	IF record_time IS NOT NULL THEN
+		RAISE EXCEPTION 'a watermark and a record_time exclude each other'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The watermark would pass records that record_time leaves to other intervals, and they would never be asked for again.';
+	END IF;
 	PERFORM etl._check_option_names('watermark', watermark, '{cursor,start,type,lag,on_missing,item}');
 	problem := CASE
 		WHEN jsonb_typeof(result -> 'cursor') IS DISTINCT FROM 'string' THEN 'The entry "cursor" is the path to the value that grows, such as $.updated_at.'
-		WHEN NOT result ->> 'type' = ANY ('{timestamp,number,text}') THEN 'The entry "type" is timestamp, number or text.'
-		WHEN jsonb_typeof(result -> 'start') NOT IN ('string', 'number') OR NOT result ? 'start' THEN 'The entry "start" is the value the first load begins at.'
-		WHEN NOT result ->> 'on_missing' = ANY ('{fail,load,skip}') THEN 'The entry "on_missing" says what becomes of a record without a cursor: fail, load or skip.'
+		WHEN coalesce(result ->> 'type', '') NOT IN ('timestamp', 'number', 'text') THEN 'The entry "type" is timestamp, number or text.'
+		WHEN coalesce(jsonb_typeof(result -> 'start'), '') NOT IN ('string', 'number') THEN 'The entry "start" is the value the first load begins at.'
+		WHEN jsonb_typeof(result -> 'start') = 'number' AND result ->> 'type' = 'timestamp' OR etl._watermark_value(result -> 'start', result ->> 'type') IS NULL
+			THEN format('The entry "start" is of type %s, such as %s.', result ->> 'type', CASE result ->> 'type' WHEN 'number' THEN '0' ELSE '"2024-01-01T00:00:00Z"' END)
+		WHEN coalesce(result ->> 'on_missing', '') NOT IN ('fail', 'load', 'skip') THEN 'The entry "on_missing" says what becomes of a record without a cursor: fail, load or skip.'
 		WHEN result ->> 'type' = 'text' AND result ->> 'lag' IS NOT NULL THEN 'A cursor of type text has no lag.'
 		WHEN jsonb_typeof(result -> 'item') NOT IN ('array', 'null') THEN 'The entry "item" is a list of for_each columns that a watermark is kept for.'
 		WHEN jsonb_typeof(result -> 'item') = 'array' AND NOT ARRAY(SELECT jsonb_array_elements_text(result -> 'item')) <@ etl._for_each_columns(for_each)
-			THEN 'The entry "item" names columns of the for_each relation: ' || coalesce(array_to_string(etl._for_each_columns(for_each), ', '), '(none)') || '.'
+			THEN 'The entry "item" names columns of the for_each relation: ' || coalesce(nullif(array_to_string(etl._for_each_columns(for_each), ', '), ''), 'there is none') || '.'
 		END;
 	IF problem IS NULL THEN
 		BEGIN
-			PERFORM etl._watermark_less_lag(result ->> 'start', result ->> 'type', result ->> 'lag');
+			IF etl._watermark_compare(etl._watermark_less_lag(result ->> 'start', result ->> 'type', result ->> 'lag'), result ->> 'start', result ->> 'type') > 0 THEN
+				problem := 'The entry "lag" is how far before the watermark the source is asked again: not less than nothing.';
+			END IF;
 		EXCEPTION WHEN data_exception THEN
-			problem := format('The entries "start" and "lag" must be of type %s: %s.', result ->> 'type', SQLERRM);
+			problem := format('The entry "lag" is %s: %s.', CASE result ->> 'type' WHEN 'number' THEN 'a number' ELSE 'an interval such as "3 hours"' END, SQLERRM);
 		END;
 	END IF;
 	IF problem IS NOT NULL THEN
@@ -197,7 +205,7 @@ BEGIN
 	RETURN jsonb_strip_nulls(result);
 END
 $$;
-COMMENT ON FUNCTION etl._check_watermark(jsonb, text, text) IS 'checks a watermark and fills its defaults';
+COMMENT ON FUNCTION etl._check_watermark(jsonb, text, text, text) IS 'checks a watermark and fills its defaults';
 
 CREATE FUNCTION etl.add_extract(pipeline text, target text, server text, path text DEFAULT '',
 	query jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', records text DEFAULT '$[*]', pagination jsonb DEFAULT NULL,
@@ -238,7 +246,7 @@ BEGIN
 	PERFORM etl._check_format_pagination(format, pages);
 	rules := etl._check_error_rules(on_status, error_rules);
 	PERFORM etl._check_interval_settings(reads, record_time, recheck, retain, on_rerun, rules);
-	watermark := etl._check_watermark(watermark, reads, for_each);
+	watermark := etl._check_watermark(watermark, reads, record_time, for_each);
 	PERFORM etl._check_method(method, body);
 	PERFORM etl._check_body(body, placeholders) WHERE body IS NOT NULL;
 	PERFORM etl._check_body_parameter(body, pages);

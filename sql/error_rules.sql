@@ -16,9 +16,10 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'A rule is an object such as {"status": 409, "action": "retry"}.';
 	END IF;
 	PERFORM etl._check_option_names('an error rule', rule, '{status,path,equals,contains,action,message}');
-	statuses := CASE jsonb_typeof(rule -> 'status') WHEN 'array' THEN rule -> 'status' ELSE jsonb_build_array(rule -> 'status') END;
+	statuses := CASE WHEN NOT rule ? 'status' THEN NULL WHEN rule -> 'status' = '[]' THEN '[null]'
+					 WHEN jsonb_typeof(rule -> 'status') = 'array' THEN rule -> 'status' ELSE jsonb_build_array(rule -> 'status') END;
 	FOR status IN SELECT e FROM jsonb_array_elements(statuses) e LOOP
-		IF NOT (status = 'null' AND NOT rule ? 'status') AND status #>> '{}' !~ '^[1-5]([0-9][0-9]|xx)$' THEN
+		IF coalesce(status #>> '{}', '') !~ '^[1-5]([0-9][0-9]|xx)$' THEN
 			problem := 'The entry "status" is a number such as 409, a class such as "5xx", or a list of them.';
 		END IF;
 	END LOOP;
@@ -37,9 +38,9 @@ BEGIN
 	END IF;
 	IF rule ? 'path' THEN
 		PERFORM etl._check_record_path(rule ->> 'path');
-		IF rule ->> 'path' LIKE '%[*]%' THEN
+		IF rule ->> 'path' = '$' OR rule ->> 'path' LIKE '%[*]%' THEN
 			RAISE EXCEPTION 'invalid error rule: %', rule
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'The entry "path" is a path to one value, without [*].';
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'The entry "path" is a path to one value of an object, such as $.error.code, without [*].';
 		END IF;
 	END IF;
 	RETURN CASE WHEN rule ? 'status' THEN rule || jsonb_build_object('status', (SELECT jsonb_agg(s #>> '{}') FROM jsonb_array_elements(statuses) s)) ELSE rule END;

@@ -212,7 +212,7 @@ BEGIN
 	FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task;
 	UPDATE etl.load x SET pagination = detected WHERE x.load_id = l.load_id;
 	PERFORM etl._log(CASE type WHEN 'none' THEN 'WARN' ELSE 'INFO' END, l.pipeline, l.run_id, l.task,
-		CASE type WHEN 'none' THEN 'pagination "auto": the first page does not lead on in any known way and is taken for the only one'
+		CASE type WHEN 'none' THEN 'pagination "auto": no page leads on in any known way; each is taken for the only one of its item'
 			 ELSE format('pagination "auto" is of type %s', type) END, detected);
 END
 $$;
@@ -235,6 +235,7 @@ DECLARE
 	begun boolean := EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id) OR l.failed_items > 0;
 	last_page etl.slice;
 	committed bigint;
+	stopped_at integer;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = l.run_id;
 	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = l.task;
@@ -260,11 +261,13 @@ BEGIN
 				page_count := last_page.page_count;
 				page_size := last_page.page_size;
 				next_page := greatest(last_page.page + 1, page_count);
-				cursor := CASE WHEN last_page.page >= page_count - 1 THEN last_page.next_cursor END;
 				last_digest := CASE WHEN last_page.page >= page_count THEN last_page.body_digest END;
-				SELECT count(*), sum(s.fetched) INTO committed, item_records FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
+				-- a page that is not the last one and leads nowhere: a rule stopped there
+				SELECT count(*), sum(s.fetched + s.skipped), min(s.page) FILTER (WHERE s.next_cursor IS NULL AND s.page < last_page.page_count - 1)
+				INTO committed, item_records, stopped_at FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
+				cursor := CASE WHEN last_page.page >= page_count - 1 AND stopped_at IS NULL THEN last_page.next_cursor END;
 				IF committed < page_count THEN
-					SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages FROM generate_series(0, page_count - 1) p(page)
+					SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages FROM generate_series(0, coalesce(stopped_at, page_count) - 1) p(page)
 					WHERE NOT EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number AND s.page = p.page);
 				END IF;
 				CONTINUE WHEN cursor IS NULL AND missing_pages IS NULL;
@@ -342,15 +345,36 @@ END
 $$;
 COMMENT ON FUNCTION etl._skip_item(bigint, integer, bigint, integer, text, text, text) IS 'notes that an item of for_each failed alone; what it has loaded stays';
 
--- The slice of a published load whose answer can be asked for conditionally.
-CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,
-	OUT held_load bigint, OUT held_slice integer, OUT etag text, OUT last_modified text, OUT next_cursor jsonb)
+CREATE FUNCTION etl._forget_failed_items(task_run_id bigint, attempt integer, load_id bigint,
+	OUT error_code text, OUT error_message text, OUT error_detail text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 BEGIN
-	SELECT s.load_id, s.slice, s.etag, s.last_modified, s.next_cursor INTO held_load, held_slice, etag, last_modified, next_cursor
+	IF l.failed_items = 0 OR l.failed_items < jsonb_array_length(l.items) THEN
+		RETURN;
+	END IF;
+	SELECT e.error_code, e.error_message, e.error_detail INTO error_code, error_message, error_detail
+	FROM etl.item_error e WHERE e.load_id = l.load_id ORDER BY e.failed_at DESC, e.item DESC LIMIT 1;
+	DELETE FROM etl.item_error e WHERE e.load_id = l.load_id;
+	UPDATE etl.load x SET failed_items = 0 WHERE x.load_id = l.load_id;
+END
+$$;
+COMMENT ON FUNCTION etl._forget_failed_items(bigint, integer, bigint) IS
+	'when every item of a load has failed: forgets it, so that they are asked again, and tells the last error; NULLs otherwise';
+
+-- The slice of a published load whose answer can be asked for conditionally.
+CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,
+	OUT held_load bigint, OUT held_slice integer, OUT etag text, OUT last_modified text, OUT next_cursor jsonb,
+	OUT page_count integer, OUT records bigint, OUT pagination jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	SELECT s.load_id, s.slice, s.etag, s.last_modified, s.next_cursor, s.page_count, s.fetched + s.skipped, x.pagination
+	INTO held_load, held_slice, etag, last_modified, next_cursor, page_count, records, pagination
 	FROM etl.slice s JOIN etl.load x USING (load_id)
 	WHERE s.request_key = _held_slice.request_key AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner
 	  AND x.state = 'published' AND x.definition_digest = l.definition_digest

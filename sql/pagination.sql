@@ -36,7 +36,7 @@ BEGIN
 			WHEN entry.name IN ('start', 'size', 'max_pages') AND (entry.type <> 'number' OR entry.text !~ '^[0-9]{1,9}$'
 				OR entry.name <> 'start' AND entry.text::bigint = 0) THEN 'It is a whole number, such as 100.'
 			WHEN entry.name IN ('parameter', 'size_parameter') AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the name of a query parameter.'
-			WHEN entry.name IN ('header', 'total_header', 'total_pages_header') AND (entry.type <> 'string' OR entry.text !~ '^[A-Za-z0-9-]+$') THEN 'It is the name of a header.'
+			WHEN entry.name IN ('header', 'total_header', 'total_pages_header') AND (entry.type <> 'string' OR entry.text !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$') THEN 'It is the name of a header.'
 			WHEN entry.name = 'parallel' AND entry.type <> 'boolean' THEN 'It is true (the default) or false: pages are asked for one after another.'
 			WHEN entry.name = ANY (paths) AND entry.type <> 'string' THEN 'It is a JSON path to a value of the page, such as $.next.'
 			END;
@@ -46,14 +46,14 @@ BEGIN
 		END IF;
 		IF entry.name = ANY (paths) THEN
 			PERFORM etl._check_record_path(entry.text);
-			IF entry.text LIKE '%[*]%' THEN
+			IF entry.text = '$' OR entry.text LIKE '%[*]%' THEN
 				RAISE EXCEPTION 'invalid entry "%" in pagination: %', entry.name, entry.value
-					USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a path to one value, without [*].';
+					USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a path to one value of an object, such as $.next, without [*].';
 			END IF;
 		END IF;
 	END LOOP;
 	IF kind = 'cursor' AND num_nonnulls(result ->> 'cursor', result ->> 'header', result ->> 'last_record') <> 1 THEN
-		RAISE EXCEPTION 'pagination of type cursor needs "cursor", "header" or "last_record"'
+		RAISE EXCEPTION 'pagination of type cursor needs one of "cursor", "header" and "last_record"'
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'Say where the cursor is: "cursor": "$.next" in the body, "header": "x-next-cursor", or "last_record": "$.id" in the last record of a page.';
 	END IF;

@@ -25,7 +25,8 @@ DECLARE
 	lag CONSTANT text := watermark ->> 'lag';
 	floor CONSTANT text := etl._watermark_less_lag(w.start_value, type, lag);
 	r record;
-	highest text := w.value;
+	reached CONSTANT text := coalesce(w.value, etl._watermark_value(to_jsonb(w.start_value), type));
+	highest text;
 	floor_of_highest text;
 	digests text[];
 	digest_values text[];
@@ -55,12 +56,16 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF highest IS NOT NULL THEN
+		-- what came late is below: remembered, it moves nothing back
+		IF etl._watermark_compare(highest, reached, type) < 0 THEN
+			highest := reached;
+		END IF;
 		floor_of_highest := etl._watermark_less_lag(highest, type, lag);
 		-- what is below the new floor will not be sent again
 		SELECT array_agg(d.digest) INTO w.seen
 		FROM (SELECT DISTINCT x.digest FROM (
 				SELECT s.digest, NULL::text AS value FROM unnest(w.seen) s(digest)
-				WHERE highest IS NOT DISTINCT FROM coalesce(w.value, w.start_value) OR lag IS NOT NULL
+				WHERE highest = reached OR lag IS NOT NULL
 				UNION ALL SELECT d.digest, d.value FROM unnest(digests, digest_values) d(digest, value)) x
 			  WHERE x.value IS NULL OR etl._watermark_compare(x.value, floor_of_highest, type) >= 0
 			  LIMIT etl._remembered_digests()) d;

@@ -71,10 +71,12 @@ conditional_prepare(page_fetch *fetch)
 					  CStringGetTextDatum(conditional_request_key(fetch))};
 
 	sql_begin();
-	sql_call("SELECT held_load, held_slice, etag, last_modified, next_cursor IS NULL, "
-			 "next_cursor ->> 'url', next_cursor ->> 'token', (next_cursor ->> 'position')::bigint "
-			 "FROM etl._held_slice($1, $2, $3, $4)",
-			 4, types, values, NULL);
+	sql_call(
+		"SELECT held_load, held_slice, etag, last_modified, next_cursor IS NULL, "
+		"next_cursor ->> 'url', next_cursor ->> 'token', (next_cursor ->> 'position')::bigint, "
+		"page_count, records, pagination ->> 'type', coalesce(pagination ->> 'cursor', "
+		"pagination ->> 'url'), pagination ->> 'parameter' FROM etl._held_slice($1, $2, $3, $4)",
+		4, types, values, NULL);
 	if (!sql_is_null(0, 1))
 	{
 		MemoryContextSwitchTo(fetch->exchange.context);
@@ -88,6 +90,15 @@ conditional_prepare(page_fetch *fetch)
 		fetch->held_next.url = sql_text(0, 6);
 		fetch->held_next.token = sql_text(0, 7);
 		fetch->held_next.position = sql_bigint(0, 8, 0);
+		fetch->held_page_count = (int) sql_bigint(0, 9, 0);
+		fetch->held_records = (int) sql_bigint(0, 10, 0);
+		fetch->held_pages_differ = !sql_is_null(0, 11) && strcmp(sql_text(0, 11), "none") != 0;
+		if (fetch->held_pages_differ)
+		{
+			fetch->held_pages.type = pagination_type_by_name(sql_text(0, 11));
+			fetch->held_pages.detected_path = sql_text(0, 12);
+			fetch->held_pages.parameter = sql_text(0, 13);
+		}
 	}
 	sql_commit();
 	MemoryContextSwitchTo(old);

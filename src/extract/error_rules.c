@@ -147,20 +147,57 @@ contains(const char *bytes, size_t length, const char *text)
 	return false;
 }
 
+/* Whether a JSON number is zero. */
+static bool
+is_zero(const char *value, size_t length)
+{
+	size_t significand = 0;
+
+	while (significand < length && strchr("-0.", value[significand]) != NULL)
+		significand++;
+	return significand > 0 && (significand == length || (value[significand] | 0x20) == 'e');
+}
+
 /*
- * Whether a value says something: an error that is null, false, empty or [] is none.
+ * Whether a value says something: an error that is null, false, zero or empty is none.
  */
 static bool
 says_something(const char *value, size_t length)
 {
-	static const char *const nothing[] = {"null", "false", "\"\"", "[]", "{}", "0"};
+	static const char *const nothing[] = {"null", "false", "\"\""};
 
 	for (int i = 0; i < lengthof(nothing); i++)
 	{
 		if (strlen(nothing[i]) == length && memcmp(nothing[i], value, length) == 0)
 			return false;
 	}
-	return true;
+	if (value[0] == '[' || value[0] == '{')
+	{
+		for (size_t i = 1; i + 1 < length; i++)
+		{
+			if (strchr(" \t\r\n", value[i]) == NULL)
+				return true;
+		}
+		return false;
+	}
+	return !is_zero(value, length);
+}
+
+/* Digits of a double that tell two numbers apart. */
+#define EXACT_DIGITS 15
+
+/* Whether a value is what a rule names: the same text, or the same number. */
+static bool
+is_equal(const char *text, const char *wanted)
+{
+	char *text_end;
+	char *wanted_end;
+
+	if (strcmp(text, wanted) == 0)
+		return true;
+	return strlen(text) <= EXACT_DIGITS && strlen(wanted) <= EXACT_DIGITS &&
+		   strtod(text, &text_end) == strtod(wanted, &wanted_end) && text_end != text &&
+		   wanted_end != wanted && *text_end == '\0' && *wanted_end == '\0';
 }
 
 /* Whether the body of an answer is one that a rule is for. */
@@ -170,6 +207,7 @@ fits_body(const error_rule *rule, const http_response *response)
 	split_result found;
 	const char *value;
 	size_t length;
+	char *text;
 
 	if (rule->path == NIL)
 		return rule->contains == NULL ||
@@ -180,16 +218,26 @@ fits_body(const error_rule *rule, const http_response *response)
 		return false;
 	value = response->body + found.records[0].offset;
 	length = found.records[0].length;
-	if (rule->equals != NULL)
-	{
-		char *text = page_value(response->body, response->body_length, rule->path);
-
-		if (text == NULL || strcmp(text, rule->equals) != 0)
-			return false;
-	}
-	else if (rule->contains == NULL && !says_something(value, length))
+	text = page_value(response->body, response->body_length, rule->path);
+	if (rule->equals != NULL ? text == NULL || !is_equal(text, rule->equals)
+							 : rule->contains == NULL && !says_something(value, length))
 		return false;
-	return rule->contains == NULL || contains(value, length, rule->contains);
+	if (rule->contains == NULL)
+		return true;
+	return text != NULL ? contains(text, strlen(text), rule->contains)
+						: contains(value, length, rule->contains);
+}
+
+/* The name of a rule's action. */
+const char *
+error_rule_action_name(const error_rule *rule)
+{
+	for (int i = 0; i < lengthof(actions); i++)
+	{
+		if (actions[i].action == rule->action)
+			return actions[i].name;
+	}
+	return "";
 }
 
 /*

@@ -39,6 +39,7 @@ typedef struct error_rule
 } error_rule;
 
 extern List *error_rules_read(Jsonb *rules);
+extern const char *error_rule_action_name(const error_rule *rule);
 extern const error_rule *error_rules_match(const List *rules, const http_response *response);
 
 #endif /* ETL_ERROR_RULES_H */

@@ -181,7 +181,10 @@ fill_pool(extraction *e)
 	}
 }
 
-/* Keeps the pagination that the first page has told, before anything depends on it. */
+/*
+ * Keeps the pagination that a first page has told, before anything depends on it; in the
+ * end "none" when no page has.
+ */
 static void
 keep_pagination(extraction *e)
 {
@@ -189,7 +192,8 @@ keep_pagination(extraction *e)
 	Datum values[] = {Int64GetDatum(e->target.task_run_id),
 					  Int32GetDatum(e->target.attempt),
 					  Int64GetDatum(e->target.load_id),
-					  CStringGetTextDatum(pagination_type_name(e->pages.type)),
+					  CStringGetTextDatum(pagination_type_name(
+						  e->pages.type == PAGINATION_AUTO ? PAGINATION_NONE : e->pages.type)),
 					  0,
 					  0};
 	char nulls[] = "      ";
@@ -229,35 +233,73 @@ skip_item(extraction *e, extract_item *item, const ErrorData *error)
 }
 
 /*
- * Whether an error is one item's own: what the source says about it, or what its pages
- * hold.  Refused credentials, an exhausted quota and our own resources concern them all.
+ * When every item has failed nothing was one item's own: raises as the last one did, so
+ * that a source which is down is not taken for an empty one.  All are asked again.
  */
-static bool
-is_of_one_item(const extraction *e, const ErrorData *error)
+static void
+check_some_item_came(extraction *e)
 {
-	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	Oid types[] = {INT8OID, INT4OID, INT8OID};
+	Datum values[] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt),
+					  Int64GetDatum(e->target.load_id)};
+	char *code;
+	char *message;
+	char *detail;
 
-	return e->skip_failed_items && (category == ERRCODE_TO_CATEGORY(ERRCODE_FDW_ERROR) ||
-									category == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) ||
-									category == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_JSON_TEXT) ||
-									error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+	if (!e->skip_failed_items)
+		return;
+	sql_begin();
+	sql_call("SELECT error_code, error_message, error_detail FROM etl._forget_failed_items($1, $2, "
+			 "$3)",
+			 3, types, values, NULL);
+	MemoryContextSwitchTo(e->context);
+	code = sql_text(0, 1);
+	message = sql_text(0, 2);
+	detail = sql_text(0, 3);
+	sql_commit();
+	MemoryContextSwitchTo(e->context);
+	if (code != NULL)
+		ereport(ERROR,
+				(errcode(MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])),
+				 errmsg("every item failed, %d of %d; the last one: %s", e->item_count,
+						e->item_count, message),
+				 detail ? errdetail("%s", detail) : 0,
+				 errhint("With on_item_error \"skip\" items are left out as long as one of them "
+						 "can be loaded; etl.log has the error of each.")));
 }
 
-/* What a page that has come says; returns what is wrong with it, or NULL. */
+/*
+ * Whether an error is one item's own: what the source says about it, or what its pages
+ * hold.  Refused credentials, an exhausted quota and our own resources concern them all.
+ * fetch: the page it came with; NULL: none.
+ */
+static bool
+is_of_one_item(const extraction *e, const ErrorData *error, const page_fetch *fetch)
+{
+	const http_response *response = fetch ? fetch->exchange.response : NULL;
+	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	if (!e->skip_failed_items || (fetch != NULL && page_fetch_concerns_all(fetch)))
+		return false;
+	/* 401 is about who asks, 403 about what is asked for */
+	if (error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
+		return response != NULL && response->status == 403;
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_FDW_ERROR) ||
+		   category == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) ||
+		   error->sqlerrcode == ERRCODE_INVALID_JSON_TEXT ||
+		   error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+}
+
+/* Calls "action"; returns what it raised, or NULL. */
 static ErrorData *
-try_page(page_fetch *fetch)
+caught(void (*action)(void *), void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
 
 	PG_TRY();
 	{
-		if (fetch->exchange.outcome.verdict != HTTP_VERDICT_SUCCESS)
-		{
-			MemoryContextSwitchTo(fetch->exchange.context);
-			page_fetch_raise(fetch);
-		}
-		plan_page_came(fetch);
+		action(argument);
 	}
 	PG_CATCH();
 	{
@@ -268,6 +310,45 @@ try_page(page_fetch *fetch)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	return error;
+}
+
+/* What a page that has come says; raises what is wrong with it. */
+static void
+look_at_page(void *argument)
+{
+	page_fetch *fetch = argument;
+
+	if (fetch->exchange.outcome.verdict != HTTP_VERDICT_SUCCESS)
+	{
+		MemoryContextSwitchTo(fetch->exchange.context);
+		page_fetch_raise(fetch);
+	}
+	plan_page_came(fetch);
+}
+
+/* Raises what is wrong with an item that would go on beyond max_pages. */
+static void
+raise_too_many_pages(void *argument)
+{
+	extraction *e = argument;
+
+	plan_raise_too_many_pages(e, plan_item_with_too_many_pages(e));
+}
+
+/* Gives up items that would go on beyond max_pages, or raises for the first of them. */
+static void
+give_up_endless_items(extraction *e)
+{
+	extract_item *item;
+
+	while ((item = plan_item_with_too_many_pages(e)) != NULL)
+	{
+		ErrorData *error = caught(raise_too_many_pages, e);
+
+		if (!is_of_one_item(e, error, NULL))
+			ReThrowError(error);
+		skip_item(e, item, error);
+	}
 }
 
 /* Commits pages that have come; raises what is not one item's alone. */
@@ -285,7 +366,7 @@ commit_pages(extraction *e, List *fetches)
 		extract_item *item = NULL;
 
 		slices_commit(e, fetches, &error, &failed);
-		if (failed != NULL && !is_of_one_item(e, error))
+		if (failed != NULL && !is_of_one_item(e, error, failed))
 			ReThrowError(error);
 		item = failed ? failed->item : NULL;
 		foreach (cell, fetches)
@@ -318,7 +399,7 @@ take_pages(extraction *e, http_exchange *first)
 		ErrorData *error;
 
 		fetch->in_pool = false;
-		error = try_page(fetch);
+		error = caught(look_at_page, fetch);
 		if (e->pages_detected)
 			keep_pagination(e);
 		if (error != NULL)
@@ -326,7 +407,7 @@ take_pages(extraction *e, http_exchange *first)
 			/* what came before it is committed first, also when it ends the attempt */
 			commit_pages(e, fetches);
 			fetches = NIL;
-			if (!is_of_one_item(e, error))
+			if (!is_of_one_item(e, error, fetch))
 				ReThrowError(error);
 			skip_item(e, fetch->item, error);
 		}
@@ -359,6 +440,7 @@ fetch_all(extraction *e)
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
 		fill_pool(e);
+		give_up_endless_items(e);
 		progress_report("page %d, " INT64_FORMAT " records", e->next_slice + 1, e->records);
 		exchange = http_pool_next(e->pool);
 		if (exchange == NULL)
@@ -368,6 +450,8 @@ fetch_all(extraction *e)
 	}
 	MemoryContextSwitchTo(e->context);
 	Assert(dlist_is_empty(&e->items));
+	if (e->pages.type == PAGINATION_AUTO && e->records > 0)
+		keep_pagination(e);
 }
 
 /*
@@ -401,6 +485,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	}
 	PG_END_TRY();
 	rate_budget_close(e->budget);
+	check_some_item_came(e);
 
 	sql_begin();
 	values[0] = Int64GetDatum(task_run_id);

@@ -37,7 +37,7 @@ typedef struct extraction
 	bool is_graphql; /* an answer may call an error a success */
 	List *rules;	 /* of error_rule * */
 	pagination pages;
-	bool pages_detected; /* pages.type was "auto", and this load knows better now */
+	bool pages_detected; /* pages.type was "auto", and this load knows better now: to be kept */
 	bool skip_failed_items;
 	bool has_validators; /* some published load of the task has an ETag or a date */
 
@@ -117,19 +117,27 @@ typedef struct page_fetch
 	cursor next;			/* where the item goes on after it */
 	int64 held_load;		/* the slice whose records a 304 re-uses; 0: none */
 	int held_slice;
-	cursor held_next; /* where that one went on */
+	cursor held_next;		/* where that one went on */
+	int held_page_count;	/* pages its item was known to have; 0: not known */
+	int held_records;		/* of that slice */
+	pagination held_pages;	/* of its load: what "auto" turned out to be */
+	bool held_pages_differ; /* ... and did */
 } page_fetch;
 
 /* plan.c */
 extern page_fetch *plan_next_page(extraction *e);
 extern void plan_page_came(page_fetch *fetch);
 extern void plan_page_committed(page_fetch *fetch);
+extern extract_item *plan_item_with_too_many_pages(const extraction *e);
+extern void plan_raise_too_many_pages(const extraction *e, const extract_item *item)
+	pg_attribute_noreturn();
 extern void plan_drop_item(extraction *e, extract_item *item);
 
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
 extern page_fetch *page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at);
 extern void page_fetch_free(page_fetch *fetch);
+extern bool page_fetch_concerns_all(const page_fetch *fetch);
 extern void page_fetch_raise(const page_fetch *fetch) pg_attribute_noreturn();
 
 /* conditional.c */

@@ -229,22 +229,49 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 	return verdict;
 }
 
-/* What a rule of the task takes for an error. */
+/* What a rule of the task takes for an error, at once or in the end. */
 static void
 raise_by_rule(const page_fetch *fetch)
 {
 	const http_response *response = fetch->exchange.response;
+	const http_request *request = &fetch->exchange.request;
 	const error_rule *rule = fetch->rule;
+	const char *url = http_url_redact(request->url);
+	int attempts = fetch->exchange.outcome.attempts;
+	const char *plural = attempts == 1 ? "" : "s";
+	int code = rule->action == RULE_FAIL		   ? ERRCODE_FDW_ERROR
+			   : rule->action == RULE_REFRESH_AUTH ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+												   : ERRCODE_CONNECTION_FAILURE;
 
-	ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-					errmsg("%s %s failed by a rule of the task: %s", fetch->exchange.request.method,
-						   http_url_redact(fetch->exchange.request.url),
-						   rule->message ? rule->message : "the answer is an error"),
-					errdetail("Status %d after %d attempt%s; the answer begins: %s",
-							  response->status, fetch->exchange.outcome.attempts,
-							  fetch->exchange.outcome.attempts == 1 ? "" : "s",
-							  answer_excerpt(fetch->e->from, response)),
-					errhint("See error_rules and on_status of the task.")));
+	ereport(ERROR,
+			(errcode(code),
+			 rule->action == RULE_FAIL
+				 ? errmsg("%s %s failed by a rule of the task: %s", request->method, url,
+						  rule->message ? rule->message : "the answer is an error")
+				 : errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
+						  response->status, attempts, plural),
+			 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
+					   attempts, plural, answer_excerpt(fetch->e->from, response)),
+			 errhint("By error_rules or on_status of the task the answer means \"%s\".",
+					 error_rule_action_name(rule))));
+}
+
+/*
+ * Whether what kept a page from coming is not about this page but about us: a rate limit,
+ * or credentials that are refused.
+ */
+bool
+page_fetch_concerns_all(const page_fetch *fetch)
+{
+	const http_exchange *exchange = &fetch->exchange;
+
+	if (exchange->outcome.verdict == HTTP_VERDICT_SUCCESS)
+		return false;
+	return exchange->outcome.verdict == HTTP_VERDICT_RATE_LIMITED ||
+		   exchange->outcome.rate_limited_until != 0 ||
+		   (fetch->rule != NULL && fetch->rule->action == RULE_REFRESH_AUTH) ||
+		   (exchange->response != NULL && exchange->response->error == HTTP_OK &&
+			exchange->response->status == 401);
 }
 
 /*
@@ -259,7 +286,7 @@ page_fetch_raise(const page_fetch *fetch)
 	const char *plural = attempts == 1 ? "" : "s";
 	const char *url = http_url_redact(request->url);
 
-	if (fetch->rule != NULL && fetch->rule->action == RULE_FAIL)
+	if (response != NULL && fetch->rule != NULL && fetch->exchange.outcome.rate_limited_until == 0)
 		raise_by_rule(fetch);
 	if (response != NULL && fetch->outcome == PAGE_NO_RECORDS)
 		ereport(ERROR,

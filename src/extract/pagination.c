@@ -166,26 +166,71 @@ count_said(const http_request *request, const http_response *response, List *pat
 	return count;
 }
 
-/* Whether the body says that there is nothing after this page. */
-static bool
-body_says_end(const pagination *p, const cursor *next, const http_request *request,
-			  const http_response *response)
+/* The number of records of all pages, or of pages, as an answer says it; -1: not declared. */
+static int64
+total_said(const pagination *p, const http_request *request, const http_response *response)
+{
+	if (p->total == NIL && p->total_header == NULL)
+		return -1;
+	return count_said(request, response, p->total, p->total_header, "how many records there are",
+					  p->total != NIL ? "total" : "total_header");
+}
+
+static int64
+total_pages_said(const pagination *p, const http_request *request, const http_response *response)
+{
+	if (p->total_pages == NIL && p->total_pages_header == NULL)
+		return -1;
+	return count_said(request, response, p->total_pages, p->total_pages_header,
+					  "how many pages there are",
+					  p->total_pages != NIL ? "total_pages" : "total_pages_header");
+}
+
+/*
+ * What the body says about there being more: 1, 0, or -1 when it is not asked, or says
+ * nothing where that is no harm.
+ */
+static int
+more_said(const pagination *p, const http_request *request, const http_response *response,
+		  bool must_say)
 {
 	char *value;
 
-	if (p->has_more != NIL)
-	{
-		value = page_value(response->body, response->body_length, p->has_more);
-		if (value == NULL)
-			raise_not_said(request, "whether there is more", "has_more");
-		if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
-			return true;
-	}
-	if (p->total != NIL || p->total_header != NULL)
-		return next->records >= count_said(request, response, p->total, p->total_header,
-										   "how many records there are",
-										   p->total != NIL ? "total" : "total_header");
-	return false;
+	if (p->has_more == NIL)
+		return -1;
+	value = page_value(response->body, response->body_length, p->has_more);
+	if (value == NULL && must_say)
+		raise_not_said(request, "whether there is more", "has_more");
+	if (value == NULL)
+		return -1;
+	return strcmp(value, "false") != 0 && strcmp(value, "0") != 0;
+}
+
+/*
+ * Whether a page that was asked for by number or offset is the last one.  What the source
+ * says decides; a short page is the last one only where it says nothing.  A total that has
+ * been passed is not to be believed: then an empty page is the end.
+ */
+static bool
+is_last_numbered(const pagination *p, const cursor *at, const cursor *next,
+				 const http_request *request, const http_response *response, int count)
+{
+	int more = more_said(p, request, response, count > 0);
+	int64 pages = total_pages_said(p, request, response);
+	int64 total = count > 0 ? total_said(p, request, response) : -1;
+	int64 pages_so_far = at->position - p->start + 1;
+
+	if (more == 0 || (pages >= 0 && pages == pages_so_far) ||
+		(total >= 0 && total == next->records))
+		return true;
+	if (p->type == PAGINATION_PAGE_NUMBER && (more == 1 || pages > pages_so_far))
+		return false;
+	if (count == 0)
+		return more != 1; /* else the same offset again: a circle, which is told */
+	if (more == 1 || pages >= 0 || total >= 0)
+		return false;
+	/* short is what is shorter than another page was: sources cap the size asked for */
+	return p->size > 0 && count < p->size && count < at->largest_page;
 }
 
 /*
@@ -197,21 +242,29 @@ int64
 pagination_page_count(const pagination *p, const http_request *request,
 					  const http_response *response, int page_size)
 {
+	int64 total;
+
 	if (!p->parallel || (p->type != PAGINATION_PAGE_NUMBER && p->type != PAGINATION_OFFSET))
 		return -1;
-	if (p->total_pages != NIL || p->total_pages_header != NULL)
-		return count_said(request, response, p->total_pages, p->total_pages_header,
-						  "how many pages there are",
-						  p->total_pages != NIL ? "total_pages" : "total_pages_header");
-	if ((p->total != NIL || p->total_header != NULL) && page_size > 0)
-	{
-		int64 total =
-			count_said(request, response, p->total, p->total_header, "how many records there are",
-					   p->total != NIL ? "total" : "total_header");
+	total = total_pages_said(p, request, response);
+	if (total >= 0)
+		return total;
+	total = total_said(p, request, response);
+	if (total < 0 || page_size == 0)
+		return -1;
+	return total / page_size + (total % page_size != 0);
+}
 
-		return total / page_size + (total % page_size != 0);
-	}
-	return -1;
+/*
+ * Whether an answer says that there is nothing behind so many records.
+ */
+bool
+pagination_total_is_reached(const pagination *p, int64 records, const http_request *request,
+							const http_response *response)
+{
+	int64 total = total_said(p, request, response);
+
+	return total >= 0 && records >= total;
 }
 
 /*
@@ -230,6 +283,8 @@ pagination_next(const pagination *p, const cursor *at, const source *from,
 	char *link;
 	bool malformed;
 
+	if (response->status == 204 && p->type != PAGINATION_LINK_HEADER)
+		return next; /* no content: it says nothing, and there is nothing */
 	switch (p->type)
 	{
 		case PAGINATION_NONE:
@@ -268,28 +323,18 @@ pagination_next(const pagination *p, const cursor *at, const source *from,
 			}
 			else if (p->header != NULL && http_response_header(response, p->header) != NULL)
 				next.token = pstrdup(http_response_header(response, p->header));
-			next.at_end =
-				next.token == NULL || next.token[0] == '\0' || strcmp(next.token, "false") == 0;
+			/* 0 is where sources begin, and what those that count say at the end */
+			next.at_end = next.token == NULL || next.token[0] == '\0' ||
+						  strcmp(next.token, "false") == 0 || strcmp(next.token, "0") == 0;
 			break;
 		case PAGINATION_PAGE_NUMBER:
 		case PAGINATION_OFFSET:
-			if (p->total_pages != NIL || p->total_pages_header != NULL)
-			{
-				next.position = at->position + 1;
-				next.at_end =
-					next.position - p->start >=
-					count_said(request, response, p->total_pages, p->total_pages_header,
-							   "how many pages there are",
-							   p->total_pages != NIL ? "total_pages" : "total_pages_header");
-				break;
-			}
 			next.position = at->position + (p->type == PAGINATION_PAGE_NUMBER ? 1 : records->count);
-			/* short is what is shorter than another page was: sources cap the size asked for */
-			next.at_end = records->count == 0 || (p->size > 0 && records->count < p->size &&
-												  records->count < at->largest_page);
-			break;
+			next.at_end = is_last_numbered(p, at, &next, request, response, records->count);
+			return next;
 	}
-	if (!next.at_end && body_says_end(p, &next, request, response))
+	if (!next.at_end && (more_said(p, request, response, true) == 0 ||
+						 total_said(p, request, response) == next.records))
 		next.at_end = true;
 	return next;
 }
@@ -363,6 +408,19 @@ pagination_detect(pagination *p, const http_response *response)
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Makes the pagination of an earlier load of the task this one's: its type, detected_path
+ * and parameter.  In the current context.
+ */
+void
+pagination_take_detected(pagination *p, const pagination *detected)
+{
+	p->type = detected->type;
+	p->detected_path = detected->detected_path ? pstrdup(detected->detected_path) : NULL;
+	p->value = p->detected_path ? record_path_parse(p->detected_path, true) : NIL;
+	p->parameter = detected->parameter ? pstrdup(detected->parameter) : NULL;
 }
 
 /* A cursor as jsonb, as slices keep it: SQL null at the end of an item. */

@@ -70,7 +70,10 @@ extern cursor pagination_next(const pagination *p, const cursor *at, const sourc
 							  const split_result *records);
 extern int64 pagination_page_count(const pagination *p, const http_request *request,
 								   const http_response *response, int page_size);
+extern bool pagination_total_is_reached(const pagination *p, int64 records,
+										const http_request *request, const http_response *response);
 extern bool pagination_detect(pagination *p, const http_response *response);
+extern void pagination_take_detected(pagination *p, const pagination *detected);
 extern Datum cursor_as_jsonb(const cursor *next, bool *isnull);
 
 #endif /* ETL_PAGINATION_H */

@@ -154,23 +154,43 @@ read_items(extraction *e)
 	sql_commit();
 }
 
-/* Raises for a page that would be one too many. */
-static void
-check_max_pages(const extraction *e, const page_fetch *fetch)
+/*
+ * An item that would go on beyond max_pages, once all before is committed; NULL when there
+ * is none.
+ */
+extract_item *
+plan_item_with_too_many_pages(const extraction *e)
 {
-	if (fetch->page >= e->pages.max_pages)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("more than %d pages: %s %s would be one too many",
-							   e->pages.max_pages, fetch->exchange.request.method,
-							   http_url_redact(fetch->exchange.request.url)),
-						errhint("Raise max_pages in the pagination of the task, if the source "
-								"really has that many.")));
+	dlist_iter iter;
+
+	dlist_foreach (iter, unconstify(dlist_head *, &e->items))
+	{
+		extract_item *item = dlist_container(extract_item, node, iter.cur);
+
+		if (!item->at.at_end && item->next_page >= e->pages.max_pages && item->missing_count == 0 &&
+			dlist_is_empty(&item->fetches))
+			return item;
+	}
+	return NULL;
+}
+
+/*
+ * Raises what is wrong with such an item.
+ */
+void
+plan_raise_too_many_pages(const extraction *e, const extract_item *item)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("more than %d pages: %s %s would be one too many", e->pages.max_pages,
+					item->method, http_url_redact(pagination_url(&e->pages, &item->at, item->url))),
+			 errhint("Raise max_pages in the pagination of the task, if the source "
+					 "really has that many.")));
 }
 
 /*
  * The next page to fetch, or NULL when there is none now: what is under way has to come
- * first, or everything is fetched.  The caller submits it.  Raises when an item has more
- * pages than the task allows.
+ * first, or everything is fetched.  The caller submits it.
  */
 page_fetch *
 plan_next_page(extraction *e)
@@ -196,17 +216,13 @@ plan_next_page(extraction *e)
 				/* after the pages that are known, and only then */
 				if (item->page_count > 0 && !dlist_is_empty(&item->fetches))
 					continue;
+				if (item->next_page >= e->pages.max_pages)
+					continue; /* see plan_item_with_too_many_pages */
 				item->at_asked = true;
 				fetch = page_fetch_create(item, e, item->next_page, &item->at);
 			}
 			if (fetch != NULL)
-			{
-				check_max_pages(e, fetch);
 				return fetch;
-			}
-			/* what the first page tells about pagination, the others have to know */
-			if (e->pages.type == PAGINATION_AUTO)
-				return NULL;
 		}
 		if (e->items_read >= e->item_count)
 			return NULL;
@@ -214,13 +230,30 @@ plan_next_page(extraction *e)
 	}
 }
 
-/* A digest of a body that is good enough to notice that it came before; never 0. */
+/*
+ * A digest of a page that is good enough to notice that it came before; never 0.  Where
+ * records have a key it is theirs: what else is in the body may differ each time, and two
+ * pages of the same records are one page.
+ */
 static uint64
-digest_body(const http_response *response)
+digest_page(const page_fetch *fetch)
 {
-	uint64 digest = hash_bytes_extended((const unsigned char *) response->body,
-										(int) response->body_length, response->body_length);
+	const http_response *response = fetch->exchange.response;
+	uint64 digest = 0;
 
+	if (fetch->e->target.keys == NIL)
+		digest = hash_bytes_extended((const unsigned char *) response->body,
+									 (int) response->body_length, response->body_length);
+	else
+	{
+		for (int i = 0; i < fetch->records.count; i++)
+		{
+			const record_range *record = &fetch->records.records[i];
+
+			digest = hash_bytes_extended((const unsigned char *) response->body + record->offset,
+										 (int) record->length, digest);
+		}
+	}
 	return digest == 0 ? 1 : digest;
 }
 
@@ -257,28 +290,31 @@ check_progress(page_fetch *fetch)
 
 /*
  * After the first page: when it says how many there are and they can be asked for by
- * number, all of them become independent.
+ * number, all of them become independent.  page_size: its records.
  */
 static void
-plan_pages(extraction *e, page_fetch *fetch)
+plan_pages(extraction *e, page_fetch *fetch, int64 count, int page_size)
 {
 	extract_item *item = fetch->item;
-	int64 count = pagination_page_count(&e->pages, &fetch->exchange.request,
-										fetch->exchange.response, fetch->records.count);
+	int limit = Min(e->pages.max_pages, MAX_PLANNED_PAGES);
 	MemoryContext old;
 
 	if (count < 2)
 		return;
-	if (count > Min(e->pages.max_pages, MAX_PLANNED_PAGES))
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("more than %d pages: %s %s says that there are " INT64_FORMAT,
-							   e->pages.max_pages, fetch->exchange.request.method,
-							   http_url_redact(fetch->exchange.request.url), count),
-						errhint("Raise max_pages in the pagination of the task, if the source "
-								"really has that many.")));
+	if (count > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("more than %d pages: %s %s says that there are " INT64_FORMAT, limit,
+						fetch->exchange.request.method,
+						http_url_redact(fetch->exchange.request.url), count),
+				 limit < e->pages.max_pages
+					 ? errhint("Set \"parallel\": false in the pagination of the task, if "
+							   "the source really has that many.")
+					 : errhint("Raise max_pages in the pagination of the task, if the source "
+							   "really has that many.")));
 	old = MemoryContextSwitchTo(item->context);
 	item->page_count = (int) count;
-	item->page_size = fetch->records.count;
+	item->page_size = page_size;
 	item->digests = palloc0(sizeof(uint64) * count);
 	item->digests[0] = fetch->digest;
 	item->missing = palloc(sizeof(int) * count);
@@ -306,23 +342,57 @@ go_on_at(extract_item *item, const cursor *next, int page)
 	MemoryContextSwitchTo(old);
 }
 
+/* Stops an item whose pages were known beforehand behind one of them. */
+static void
+stop_behind(extraction *e, extract_item *item, int page)
+{
+	dlist_mutable_iter iter;
+	int left = 0;
+
+	for (int i = 0; i < item->missing_count; i++)
+	{
+		if (item->missing[i] < page)
+			item->missing[left++] = item->missing[i];
+	}
+	item->missing_count = left;
+	item->at.at_end = true;
+	dlist_foreach_modify (iter, &item->fetches)
+	{
+		page_fetch *fetch = dlist_container(page_fetch, node, iter.cur);
+
+		if (fetch->page <= page || !fetch->in_pool)
+			continue;
+		http_pool_abandon(e->pool, &fetch->exchange);
+		page_fetch_free(fetch);
+	}
+}
+
 /* One of the pages whose number was known beforehand. */
 static void
 planned_page_came(extraction *e, page_fetch *fetch)
 {
 	extract_item *item = fetch->item;
+	const http_request *request = &fetch->exchange.request;
 	bool is_last = fetch->page == item->page_count - 1;
+	int missing = item->page_size - fetch->records.count;
 
+	if (fetch->outcome == PAGE_END && fetch->rule->action == RULE_STOP_PAGINATION)
+	{
+		stop_behind(e, item, fetch->page);
+		return;
+	}
+
+	/* fewer records are right where the source has shrunk; else what is left out is unknown */
 	if (!is_last && e->pages.type == PAGINATION_OFFSET && fetch->outcome == PAGE_RECORDS &&
-		fetch->records.count != item->page_size)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FDW_ERROR),
-			 errmsg("%s %s gave %d records where the first page had %d",
-					fetch->exchange.request.method, http_url_redact(fetch->exchange.request.url),
-					fetch->records.count, item->page_size),
-			 errhint("Pages of different sizes cannot be asked for by offset at once; set "
-					 "\"parallel\": false in the pagination of the task.")));
+		(missing < 0 || (missing > 0 && !pagination_total_is_reached(
+											&e->pages, fetch->at.records + fetch->records.count,
+											request, fetch->exchange.response))))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("%s %s gave %d records where the first page had %d", request->method,
+						http_url_redact(request->url), fetch->records.count, item->page_size),
+				 errhint("Pages of different sizes cannot be asked for by offset at once; set "
+						 "\"parallel\": false in the pagination of the task.")));
 	if (is_last)
 		go_on_at(item, &fetch->next, item->page_count);
 	else
@@ -330,6 +400,43 @@ planned_page_came(extraction *e, page_fetch *fetch)
 		fetch->next = pagination_at_page(&e->pages, fetch->page + 1, item->page_size);
 		fetch->next.records = fetch->at.records + fetch->records.count;
 	}
+}
+
+/* What a first page tells about the others, when nobody has said it. */
+static void
+detect_pagination(page_fetch *fetch)
+{
+	extraction *e = fetch->e;
+	MemoryContext old = MemoryContextSwitchTo(e->context);
+
+	if (fetch->outcome == PAGE_RECORDS)
+		e->pages_detected = pagination_detect(&e->pages, fetch->exchange.response);
+	else if (fetch->outcome == PAGE_NOT_MODIFIED && fetch->held_pages_differ)
+	{
+		pagination_take_detected(&e->pages, &fetch->held_pages);
+		e->pages_detected = true;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Where an item goes on after a page that has not changed. */
+static void
+page_not_modified(page_fetch *fetch)
+{
+	extraction *e = fetch->e;
+	extract_item *item = fetch->item;
+	const http_response *response = fetch->exchange.response;
+
+	item->last_digest = 0;
+	fetch->next = fetch->held_next;
+	/* there may be a next page now, behind one that is the same: an ETag need not cover it */
+	if (e->pages.type == PAGINATION_LINK_HEADER && e->pages.has_more == NIL &&
+		e->pages.total == NIL && http_response_header(response, "link") != NULL)
+		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, &fetch->exchange.request,
+									  response, &fetch->records);
+	fetch->next.records = fetch->at.records + fetch->held_records;
+	if (fetch->page == 0 && item->page_count == 0)
+		plan_pages(e, fetch, fetch->held_page_count, fetch->held_records);
 }
 
 /*
@@ -342,37 +449,28 @@ plan_page_came(page_fetch *fetch)
 {
 	extraction *e = fetch->e;
 	extract_item *item = fetch->item;
-	bool planned = item->page_count > 0 && fetch->page < item->page_count;
 	MemoryContext old = MemoryContextSwitchTo(fetch->exchange.context);
+	bool planned;
 
+	if (e->pages.type == PAGINATION_AUTO)
+		detect_pagination(fetch);
 	if (fetch->outcome == PAGE_RECORDS)
 	{
-		fetch->digest = digest_body(fetch->exchange.response);
-		if (e->pages.type == PAGINATION_AUTO)
-		{
-			MemoryContext previous = MemoryContextSwitchTo(e->context);
-
-			if (!pagination_detect(&e->pages, fetch->exchange.response))
-				e->pages.type = PAGINATION_NONE;
-			e->pages_detected = true;
-			MemoryContextSwitchTo(previous);
-		}
+		fetch->digest = digest_page(fetch);
 		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, &fetch->exchange.request,
 									  fetch->exchange.response, &fetch->records);
 		check_progress(fetch);
 		if (fetch->page == 0 && item->page_count == 0 && !fetch->next.at_end)
-		{
-			plan_pages(e, fetch);
-			planned = item->page_count > 0;
-		}
+			plan_pages(e, fetch,
+					   pagination_page_count(&e->pages, &fetch->exchange.request,
+											 fetch->exchange.response, fetch->records.count),
+					   fetch->records.count);
 	}
 	else if (fetch->outcome == PAGE_NOT_MODIFIED)
-	{
-		fetch->next = fetch->held_next;
-		item->last_digest = 0;
-	}
+		page_not_modified(fetch);
 	else
 		fetch->next.at_end = true;
+	planned = fetch->page < item->page_count;
 	if (planned)
 		planned_page_came(e, fetch);
 	else

@@ -27,10 +27,15 @@
 
 PG_FUNCTION_INFO_V1(etl_record_time);
 
-/* Text as timestamptz_in reads it; false for one that it would refuse. */
+/*
+ * Text as timestamptz_in reads it; false for one that it would refuse, and for one whose
+ * time depends on when it is read, such as "tomorrow".
+ */
 static bool
 time_of_text(const char *text, TimestampTz *result)
 {
+	/* ParseDateTime has made them lower case */
+	static const char *const relative[] = {"now", "today", "tomorrow", "yesterday"};
 	char buffer[MAXDATELEN + MAXDATEFIELDS];
 	char *fields[MAXDATEFIELDS];
 	int types[MAXDATEFIELDS];
@@ -45,6 +50,14 @@ time_of_text(const char *text, TimestampTz *result)
 		etl_decode_datetime(fields, types, field_count, &type, &tm, &fraction, &timezone) != 0 ||
 		type != DTK_DATE)
 		return false;
+	for (int i = 0; i < field_count; i++)
+	{
+		for (int j = 0; types[i] == DTK_STRING && j < lengthof(relative); j++)
+		{
+			if (strcmp(fields[i], relative[j]) == 0)
+				return false;
+		}
+	}
 	return tm2timestamp(&tm, fraction, &timezone, result) == 0;
 }
 

@@ -142,9 +142,14 @@ class Control:
         return {"bytes": None}
 
     def post_datasets(self, request):
-        """Serve records as /datasets/{name}: {"name": "n", "records": [{}, {}]}."""
+        """Serve records as /datasets/{name}: {"name": "n", "records": [{}, {}]}.
+
+        "total" and "pages" are said instead of the truth; pages have at most "max_per_page"
+        records, the one from record S on N by "short": {"S": N}; parameters in "ignore" do
+        nothing; "later": [{"request": N, "records": []}] are served from the Nth request on.
+        """
         spec = request.json()
-        self.app.datasets.put(spec["name"], spec["records"])
+        self.app.datasets.put(spec)
         return {"name": spec["name"], "records": len(spec["records"])}
 
     def get_faults(self, request):

@@ -105,6 +105,11 @@ is(run_day('lag', '11'), 'success', 'again');
 is((queries('lag'))[-1], 'since=2026-11-01T09%3A00%3A00Z', 'it asks from before the watermark');
 is(ids('lag'), '1,2,3,4', 'a late record is found, others are not loaded twice');
 is(counts('lag'), '2|2|0|2', 'those are counted as skipped');
+serve('lag', [ 1, '2026-11-01T10:00:00Z' ], [ 2, '2026-11-01T12:00:00Z' ], [ 3, '2026-11-01T09:30:00Z' ], [ 4, '2026-11-01T13:00:00Z' ], [ 5, '2026-11-01T11:00:00Z' ]);
+is(run_day('lag', '12'), 'success', 'with nothing but a late record');
+is(watermark('lag'), '2026-11-01T13:00:00.000000Z', 'the watermark stays');
+is(run_day('lag', '13'), 'success', 'and once more');
+is(ids('lag'), '1,2,3,4,5', 'it is remembered all the same');
 
 # numbers, and records without a cursor
 foreach my $policy ([ fail => qr/record 2 has no value of type number/ ], [ load => qr/^success$/, '1,2,3' ], [ skip => qr/^success$/, '1,3' ])
@@ -138,11 +143,11 @@ is(ids('per'), '1,2,3,4', 'the watermark stays the item\'s');
 # ------------------------------------------------------------------ the time of a record
 
 serve('tm', [ 1, '2026-11-09T23:59:59Z' ], [ 2, '2026-11-10T00:00:00Z' ], [ 3, '2026-11-10T23:59:59.999999Z' ], [ 4, '2026-11-11T00:00:00Z' ], [ 5, undef ], [ 6, 'soon' ],
-	[ 7, 1794268800 ], [ 8, 1794268800123 ]);
+	[ 7, 1794268800 ], [ 8, 1794268800123 ], [ 9, 'now' ], [ 10, 'tomorrow' ]);
 declare('tm', q(record_time => '$.updated_at'));
 is(run_day('tm', '10'), 'success', 'a filter by the time of a record');
 is(ids('tm'), '2,3,7,8', 'takes those of the interval, half-open; numbers are seconds or milliseconds since 1970');
-is(counts('tm'), '6|4|2|2', 'others are skipped, and those without a time are in quarantine');
+is(counts('tm'), '8|4|4|2', 'others are skipped, and those without a time are in quarantine');
 is(value($node, "SELECT string_agg(DISTINCT reason, ',') FROM etl.quarantine WHERE pipeline = 'tm'"), 'the record has no time at $.updated_at', 'with the reason');
 
 # ----------------------------------------------------- sources that know the present only
