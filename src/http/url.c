@@ -146,7 +146,8 @@ http_url_resolve(const char *base, const char *reference)
 	if (code == CURLUE_OK && is_allowed_scheme(handle))
 		url = get_part(handle, CURLUPART_URL, 0);
 	curl_url_cleanup(handle);
-	return url != NULL ? take_curl_string(url) : NULL;
+	/* a host beyond ASCII stays as it was written on the page "base" */
+	return url != NULL ? encode_unsafe(take_curl_string(url)) : NULL;
 }
 
 /*
@@ -362,11 +363,17 @@ http_url_redact(const char *url)
 		/* a malformed password can hold any of the delimiters */
 		const char *at = strrchr(url, '@');
 
+		if (at != NULL && authority != NULL && authority < at)
+			appendBinaryStringInfo(&out, url, authority + 3 - url);
+		if (at != NULL && query < at)
+		{
+			/* the end of a password, or the middle of a parameter: nobody can tell */
+			appendStringInfoString(&out, "***");
+			return out.data;
+		}
 		if (at != NULL)
 			rest = at + 1;
 		query = rest + strcspn(rest, "?#");
-		if (at != NULL && authority != NULL && authority < at)
-			appendBinaryStringInfo(&out, url, authority + 3 - url);
 	}
 	else
 	{
