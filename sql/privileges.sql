@@ -57,6 +57,9 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._failing_rows_query, etl._run_check TO PUBLIC;
 
+-- Schemas from data.
+GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema TO PUBLIC;
+
 -- ------------------------------------------------------------------ what roles may
 
 -- etl_reader sees the rows of all pipelines in the views, etl_operator may operate them: the
