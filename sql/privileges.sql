@@ -57,8 +57,11 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._failing_rows_query, etl._run_check TO PUBLIC;
 
--- Schemas from data.
-GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema TO PUBLIC;
+-- Schemas from data, and drift: declarations, what they are made of, and what a worker calls.
+GRANT SELECT ON etl.schema_drift TO PUBLIC;
+GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema,
+	etl._check_contract, etl._schema_fields, etl._schema_reference, etl._schema_branches, etl._schema_types, etl._path_of_member,
+	etl._load_shape, etl._expected_fields, etl._save_shape, etl._record_drift TO PUBLIC;
 
 -- ------------------------------------------------------------------ what roles may
 

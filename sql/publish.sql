@@ -36,6 +36,7 @@ BEGIN
 	END IF;
 	UPDATE etl.load x SET state = 'published', published_at = clock_timestamp() WHERE x.load_id = l.load_id;
 	PERFORM etl._publish_watermarks(l);
+	PERFORM etl._learn_fields(l);
 END
 $$;
 COMMENT ON FUNCTION etl._publish_load(bigint, integer, bigint) IS 'makes a complete load visible; with on_rerun replace it supersedes the interval''s earlier one';

@@ -180,6 +180,31 @@ validate_records(const raw_target *target, record_outcome *outcomes, int count, 
 	}
 }
 
+/*
+ * Shows the records to the load's shape, refused ones too, and refuses what the contract of
+ * the task does not want.  Raises with the contract "freeze".
+ */
+static void
+observe_records(const raw_target *target, record_outcome *outcomes, int count)
+{
+	if (target->shape == NULL)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		char *refusal;
+
+		if (outcomes[i].payload == (Datum) 0)
+			continue; /* not JSON */
+		refusal = record_shape_add(target->shape, DatumGetJsonbP(outcomes[i].payload));
+		if (refusal != NULL && outcomes[i].reason == NULL)
+		{
+			outcomes[i].reason_code = pstrdup(unpack_sql_state(ERRCODE_CHECK_VIOLATION));
+			outcomes[i].reason = refusal;
+		}
+	}
+	record_shape_check(target->shape);
+}
+
 /* Notes records that were loaded although they break the schema. */
 static void
 warn_invalid(const raw_target *target, int slice, const record_outcome *outcomes, int count)
@@ -404,6 +429,7 @@ raw_write(const raw_target *target, int slice, const char *body, const split_res
 	record_outcome *outcomes = judge_records(target, body, records);
 	raw_counts counts = {.fetched = records->count};
 
+	observe_records(target, outcomes, records->count);
 	validate_records(target, outcomes, records->count, request);
 	warn_invalid(target, slice, outcomes, records->count);
 	if (target->routes)

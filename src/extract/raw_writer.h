@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "extract/record_shape.h"
 #include "extract/split.h"
 
 /* What becomes of a record that breaks the schema. */
@@ -37,8 +38,9 @@ typedef struct raw_target
 	List *keys;			  /* of List of path_step *: what each record must have */
 	Jsonb *record_schema; /* NULL: none */
 	invalid_record_policy on_invalid;
-	bool routes; /* records may belong to other loads, or to none: see record_routing.c */
-	int item;	 /* the number of the item whose records are written */
+	bool routes;		 /* records may belong to other loads, or to none: see record_routing.c */
+	int item;			 /* the number of the item whose records are written */
+	record_shape *shape; /* of the load; NULL: nobody looks */
 } raw_target;
 
 typedef struct raw_counts
