@@ -50,7 +50,7 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	SELECT l.task, l.load_id, l.shared_partition_key, l.target_schema, l.target_name, l.fetched, l.loaded, l.quarantined,
-		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id)
+		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id AND q.replayed_at IS NULL)
 	FROM etl.load l WHERE l.run_id = t.run_id AND l.state = 'complete' ORDER BY l.load_id;
 END
 $$;

@@ -51,6 +51,15 @@ typedef struct raw_counts
 	int64 skipped; /* not among the fetched */
 } raw_counts;
 
+/* What raw_write would make of one record. */
+typedef struct raw_verdict
+{
+	Datum payload;	   /* jsonb; 0: it is not JSON */
+	char *reason_code; /* why it would be refused; NULL: it would not */
+	char *reason;
+} raw_verdict;
+
+extern raw_verdict raw_judge(const raw_target *target, const char *bytes, size_t length);
 extern raw_counts raw_write(const raw_target *target, int slice, const char *body,
 							const split_result *records, Datum item, bool item_is_null,
 							TimestampTz fetched_at, const char *request);
