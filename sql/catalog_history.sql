@@ -217,9 +217,22 @@ CREATE TABLE etl.quarantined_record (
 	reason_code	   text NOT NULL,
 	reason		   text NOT NULL,
 	request		   text NOT NULL,
-	quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp()
+	quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	document	   jsonb,
+	correction	   jsonb,
+	corrected_at   timestamptz,
+	corrected_by   name,
+	correction_note text,
+	tried_at	   timestamptz,
+	tried_reason_code text,
+	tried_reason   text,
+	replayed_at	   timestamptz,
+	replayed_by	   name
 );
-COMMENT ON TABLE etl.quarantined_record IS 'records that did not get in, as received, with the reason; read etl.quarantine';
+COMMENT ON TABLE etl.quarantined_record IS 'records that did not get in, as received, with the reason; read etl.quarantine and etl.replayed';
+COMMENT ON COLUMN etl.quarantined_record.document IS 'the record as JSON, where its bytes were something else: a row of CSV, another charset';
+COMMENT ON COLUMN etl.quarantined_record.correction IS 'what shall be loaded in its place: see etl.correct_quarantined';
+COMMENT ON COLUMN etl.quarantined_record.replayed_at IS 'since when it is in the raw table; NULL: it is in quarantine';
 CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
 
 CREATE SEQUENCE etl.check_result_id_seq;

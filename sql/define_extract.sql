@@ -281,6 +281,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'quarantine: a record that breaks record_schema is set aside; fail: the task fails; warn: it is loaded and the log says so.';
 	END IF;
+	PERFORM etl._check_contract(contract, record_schema);
 	PERFORM etl._create_raw_table(n.schema_name, n.relation_name);
 	PERFORM etl._create_raw_views(n.schema_name, n.relation_name, key, version);
 	PERFORM etl._save_task(pipeline, etl._full_name(n.schema_name, n.relation_name), 'extract', n.schema_name, n.relation_name,

@@ -155,6 +155,11 @@ BEGIN
 	UPDATE etl.run r SET owner = new_owner WHERE r.pipeline = p.pipeline AND r.owner = p.owner;
 	UPDATE etl.load l SET owner = new_owner WHERE l.pipeline = p.pipeline AND l.owner = p.owner;
 	UPDATE etl.log_entry e SET owner = new_owner WHERE e.pipeline = p.pipeline AND e.owner = p.owner;
+	-- what the new owner knew of an earlier pipeline of this name would be in the way
+	DELETE FROM etl.known_field f WHERE f.pipeline = p.pipeline AND f.owner = new_owner;
+	UPDATE etl.known_field f SET owner = new_owner WHERE f.pipeline = p.pipeline AND f.owner = p.owner;
+	DELETE FROM etl.schema_change c WHERE c.pipeline = p.pipeline AND c.owner = new_owner;
+	UPDATE etl.schema_change c SET owner = new_owner WHERE c.pipeline = p.pipeline AND c.owner = p.owner;
 END
 $$;
 COMMENT ON FUNCTION etl._hand_over(etl.pipeline, name) IS 'gives a pipeline and its history to another role';
@@ -283,7 +288,12 @@ AS $$
 		  AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = l.pipeline)
 		  AND etl._relation(l.target_schema, l.target_name) IS NULL
 		RETURNING l.load_id),
-	slices AS (DELETE FROM etl.slice s USING gone WHERE s.load_id = gone.load_id)
+	slices AS (DELETE FROM etl.slice s USING gone WHERE s.load_id = gone.load_id),
+	shapes AS (DELETE FROM etl.load_shape s USING gone WHERE s.load_id = gone.load_id),
+	fields AS (DELETE FROM etl.known_field f WHERE f.pipeline = _forget_loads.pipeline AND to_regclass(f.task) IS NULL
+		AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = f.pipeline)),
+	changes AS (DELETE FROM etl.schema_change c WHERE c.pipeline = _forget_loads.pipeline AND to_regclass(c.task) IS NULL
+		AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = c.pipeline))
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;
 COMMENT ON FUNCTION etl._forget_loads(text) IS 'clears the ledger of a dropped pipeline whose raw tables are gone';

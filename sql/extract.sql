@@ -399,9 +399,11 @@ BEGIN
 		RAISE EXCEPTION 'load % is no longer held', held_load
 			USING ERRCODE = 'lock_not_available', HINT = 'It was superseded meanwhile; the next attempt asks again.';
 	END IF;
-	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request)
-	SELECT l.load_id, q.pipeline, q.task, _reuse_quarantined.slice, q.record_number, q.byte_offset, q.record, q.reason_code, q.reason, q.request
-	FROM etl.quarantined_record q WHERE q.load_id = held_load AND q.slice = held_slice;
+	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request,
+		document, correction, corrected_at, corrected_by, correction_note)
+	SELECT l.load_id, q.pipeline, q.task, _reuse_quarantined.slice, q.record_number, q.byte_offset, q.record, q.reason_code, q.reason, q.request,
+		q.document, q.correction, q.corrected_at, q.corrected_by, q.correction_note
+	FROM etl.quarantined_record q WHERE q.load_id = held_load AND q.slice = held_slice AND q.replayed_at IS NULL;
 	GET DIAGNOSTICS quarantined = ROW_COUNT;
 END
 $$;
@@ -426,20 +428,20 @@ $$;
 COMMENT ON FUNCTION etl._reuse_slice(bigint, integer, bigint, integer, bigint, integer) IS 'copies the rows of a slice that has not changed into the load of an attempt';
 
 CREATE FUNCTION etl._quarantine(task_run_id bigint, attempt integer, load_id bigint, slice integer, record_numbers integer[],
-	byte_offsets bigint[], records bytea[], reason_codes text[], reasons text[], request text) RETURNS void
+	byte_offsets bigint[], records bytea[], reason_codes text[], reasons text[], documents jsonb[], request text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 BEGIN
 	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request)
+	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, document, request)
 	SELECT load_id, r.pipeline, t.task, slice, u.*, request
-	FROM etl.run r, unnest(record_numbers, byte_offsets, records, reason_codes, reasons) u
+	FROM etl.run r, unnest(record_numbers, byte_offsets, records, reason_codes, reasons, documents) u
 	WHERE r.run_id = t.run_id;
 END
 $$;
-COMMENT ON FUNCTION etl._quarantine(bigint, integer, bigint, integer, integer[], bigint[], bytea[], text[], text[], text) IS
+COMMENT ON FUNCTION etl._quarantine(bigint, integer, bigint, integer, integer[], bigint[], bytea[], text[], text[], jsonb[], text) IS
 	'keeps rejected records with their bytes, in the transaction that wrote the rest of their page';
 
 CREATE FUNCTION etl._warn_invalid(task_run_id bigint, attempt integer, load_id bigint, slice integer, invalid integer, sample text) RETURNS void

@@ -57,6 +57,15 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._failing_rows_query, etl._run_check TO PUBLIC;
 
+-- Schemas from data, drift and quarantine: declarations and verbs, what they are made of, and
+-- what a worker calls.
+GRANT SELECT ON etl.replayed, etl.schema_drift TO PUBLIC;
+GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema, etl.replay_quarantine, etl.correct_quarantined,
+	etl._check_contract, etl._schema_fields, etl._schema_reference, etl._schema_branches, etl._schema_types, etl._path_of_member,
+	etl._task_name, etl._replay_load, etl._lock_replayable_load, etl._next_quarantined, etl._settle_replay, etl._judge_for_load,
+	etl._judge_records, etl._insert_replayed, etl._record_time,
+	etl._load_shape, etl._expected_fields, etl._save_shape, etl._record_drift TO PUBLIC;
+
 -- ------------------------------------------------------------------ what roles may
 
 -- etl_reader sees the rows of all pipelines in the views, etl_operator may operate them: the

@@ -36,6 +36,7 @@ BEGIN
 	END IF;
 	UPDATE etl.load x SET state = 'published', published_at = clock_timestamp() WHERE x.load_id = l.load_id;
 	PERFORM etl._publish_watermarks(l);
+	PERFORM etl._learn_fields(l);
 END
 $$;
 COMMENT ON FUNCTION etl._publish_load(bigint, integer, bigint) IS 'makes a complete load visible; with on_rerun replace it supersedes the interval''s earlier one';
@@ -49,7 +50,7 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	SELECT l.task, l.load_id, l.shared_partition_key, l.target_schema, l.target_name, l.fetched, l.loaded, l.quarantined,
-		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id)
+		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id AND q.replayed_at IS NULL)
 	FROM etl.load l WHERE l.run_id = t.run_id AND l.state = 'complete' ORDER BY l.load_id;
 END
 $$;

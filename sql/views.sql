@@ -102,8 +102,10 @@ COMMENT ON VIEW etl.item_errors IS 'items of for_each that failed alone and were
 
 CREATE VIEW etl.quarantine WITH (security_barrier) AS
 	SELECT q.quarantine_id, q.pipeline, q.task, l.data_interval_start, q.load_id, l.state AS load_state, q.slice, q.record_number, q.byte_offset,
-		   CASE WHEN etl._owns(l.owner) THEN q.record END AS record, q.reason_code, CASE WHEN etl._owns(l.owner) THEN q.reason END AS reason, q.request, q.quarantined_at
-	FROM etl.quarantined_record q JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
+		   CASE WHEN etl._owns(l.owner) THEN q.record END AS record, q.reason_code, CASE WHEN etl._owns(l.owner) THEN q.reason END AS reason, q.request, q.quarantined_at,
+		   CASE WHEN etl._owns(l.owner) THEN q.document END AS document, CASE WHEN etl._owns(l.owner) THEN q.correction END AS correction, q.corrected_at, q.corrected_by, CASE WHEN etl._owns(l.owner) THEN q.correction_note END AS correction_note,
+		   q.tried_at, q.tried_reason_code, CASE WHEN etl._owns(l.owner) THEN q.tried_reason END AS tried_reason
+	FROM etl.quarantined_record q JOIN etl.load l USING (load_id) WHERE q.replayed_at IS NULL AND etl._may_see(l.owner);
 COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as received, the reason, the request and where in the page they stood';
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS

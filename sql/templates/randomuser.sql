@@ -15,7 +15,8 @@ SELECT etl.create_pipeline(%1$L, retries => 3, retry_delay => '10 seconds',
 
 CREATE SCHEMA IF NOT EXISTS %2$I;
 
--- the API invents users: each answer is added to what the interval has
+-- the API invents users: each answer is added to what the interval has; they have more than
+-- is asked for here, which is welcome
 SELECT etl.add_extract(%1$L, %3$L, server => %1$L, path => '/api/', query => '{"results": %7$s}',
 	records => '$.results[*]', on_rerun => 'append',
 	on_invalid => 'quarantine', record_schema => '{
@@ -23,12 +24,15 @@ SELECT etl.add_extract(%1$L, %3$L, server => %1$L, path => '/api/', query => '{"
 		"required": ["name", "location", "login", "email"],
 		"properties": {
 			"name": {"type": "object", "required": ["first", "last"],
-					 "properties": {"first": {"type": "string"}, "last": {"type": "string"}}},
-			"location": {"type": "object", "required": ["country"], "properties": {"country": {"type": "string"}}},
+					 "properties": {"first": {"type": "string"}, "last": {"type": "string"}}, "additionalProperties": true},
+			"location": {"type": "object", "required": ["country"], "properties": {"country": {"type": "string"}},
+					 "additionalProperties": true},
 			"login": {"type": "object", "required": ["username", "password"],
-					  "properties": {"username": {"type": "string"}, "password": {"type": "string"}}},
+					  "properties": {"username": {"type": "string"}, "password": {"type": "string"}},
+					  "additionalProperties": true},
 			"email": {"type": "string"}
-		}
+		},
+		"additionalProperties": true
 	}');
 
 CREATE TABLE IF NOT EXISTS %2$I.users (

@@ -161,6 +161,8 @@ begin(extraction *e)
 	e->target.routes = DatumGetBool(sql_datum(0, 19));
 	read_pagination(e);
 	e->from = source_open(server);
+	e->target.shape =
+		record_shape_open(e->context, e->target.task_run_id, e->target.attempt, e->target.load_id);
 	sql_commit();
 	MemoryContextSwitchTo(e->context);
 	return true;
@@ -491,6 +493,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	values[0] = Int64GetDatum(task_run_id);
 	values[1] = Int32GetDatum(attempt);
 	values[2] = Int64GetDatum(e->target.load_id);
+	record_shape_finish(e->target.shape);
 	sql_call("SELECT etl._finish_extract($1, $2, $3)", 3, types, values, NULL);
 	sql_commit();
 }

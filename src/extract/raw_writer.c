@@ -180,6 +180,31 @@ validate_records(const raw_target *target, record_outcome *outcomes, int count, 
 	}
 }
 
+/*
+ * Shows the records to the load's shape, refused ones too, and refuses what the contract of
+ * the task does not want.  Raises with the contract "freeze".
+ */
+static void
+observe_records(const raw_target *target, record_outcome *outcomes, int count)
+{
+	if (target->shape == NULL)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		char *refusal;
+
+		if (outcomes[i].payload == (Datum) 0)
+			continue; /* not JSON */
+		refusal = record_shape_add(target->shape, DatumGetJsonbP(outcomes[i].payload));
+		if (refusal != NULL && outcomes[i].reason == NULL)
+		{
+			outcomes[i].reason_code = pstrdup(unpack_sql_state(ERRCODE_CHECK_VIOLATION));
+			outcomes[i].reason = refusal;
+		}
+	}
+	record_shape_check(target->shape);
+}
+
 /* Notes records that were loaded although they break the schema. */
 static void
 warn_invalid(const raw_target *target, int slice, const record_outcome *outcomes, int count)
@@ -277,10 +302,13 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 	Datum *bytes = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *codes = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *reasons = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *documents = palloc(sizeof(Datum) * Max(count, 1));
+	bool *no_document = palloc(sizeof(bool) * Max(count, 1));
 	int refused = 0;
-	Oid types[] = {INT8OID,		 INT4OID,		INT8OID,	  INT4OID,		INT4ARRAYOID,
-				   INT8ARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
-	Datum values[10];
+	Oid types[] = {INT8OID,		 INT4OID,		INT8OID,	   INT4OID,
+				   INT4ARRAYOID, INT8ARRAYOID,	BYTEAARRAYOID, TEXTARRAYOID,
+				   TEXTARRAYOID, JSONBARRAYOID, TEXTOID};
+	Datum values[11];
 
 	for (int i = 0; i < count; i++)
 	{
@@ -290,6 +318,9 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 		offsets[refused] = Int64GetDatum((int64) ranges[i].offset);
 		bytes[refused] = PointerGetDatum(
 			cstring_to_text_with_len(received + ranges[i].offset, ranges[i].length));
+		/* what the bytes do not say by themselves: they are a row of CSV, or in another charset */
+		documents[refused] = outcomes[i].payload;
+		no_document[refused] = records->origins == NULL || outcomes[i].payload == (Datum) 0;
 		codes[refused] = CStringGetTextDatum(outcomes[i].reason_code);
 		reasons[refused++] = CStringGetTextDatum(outcomes[i].reason);
 	}
@@ -304,9 +335,11 @@ quarantine_refused(const raw_target *target, int slice, const char *body,
 	values[6] = array_of(bytes, refused, BYTEAOID);
 	values[7] = array_of(codes, refused, TEXTOID);
 	values[8] = array_of(reasons, refused, TEXTOID);
-	values[9] = CStringGetTextDatum(request);
-	sql_call("SELECT etl._quarantine($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10, types, values,
-			 NULL);
+	values[9] = PointerGetDatum(construct_md_array(documents, no_document, 1, &refused, &(int){1},
+												   JSONBOID, -1, false, TYPALIGN_INT));
+	values[10] = CStringGetTextDatum(request);
+	sql_call("SELECT etl._quarantine($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11, types,
+			 values, NULL);
 	return refused;
 }
 
@@ -393,6 +426,26 @@ route_accepted(const raw_target *target, int slice, record_outcome *outcomes, in
 }
 
 /*
+ * Judges one record on its own, by keys, contract and schema of the target: the record is
+ * UTF-8, the result palloc'd.  Raises with the policy "fail" what it would raise.
+ */
+raw_verdict
+raw_judge(const raw_target *target, const char *bytes, size_t length)
+{
+	record_range range = {.offset = 0, .length = length};
+	split_result one = {.records = &range, .count = 1};
+	record_outcome *outcome = judge_records(target, bytes, &one);
+	raw_verdict verdict = {0};
+
+	observe_records(target, outcome, 1);
+	validate_records(target, outcome, 1, "");
+	verdict.payload = outcome->payload;
+	verdict.reason_code = outcome->reason_code;
+	verdict.reason = outcome->reason;
+	return verdict;
+}
+
+/*
  * Writes the records of a page within the current transaction.  item: the row of for_each
  * as jsonb; request: for quarantine, without secrets.  Returns the counts; raises what
  * the raw table raises.
@@ -404,6 +457,7 @@ raw_write(const raw_target *target, int slice, const char *body, const split_res
 	record_outcome *outcomes = judge_records(target, body, records);
 	raw_counts counts = {.fetched = records->count};
 
+	observe_records(target, outcomes, records->count);
 	validate_records(target, outcomes, records->count, request);
 	warn_invalid(target, slice, outcomes, records->count);
 	if (target->routes)

@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "extract/record_shape.h"
 #include "extract/split.h"
 
 /* What becomes of a record that breaks the schema. */
@@ -37,8 +38,9 @@ typedef struct raw_target
 	List *keys;			  /* of List of path_step *: what each record must have */
 	Jsonb *record_schema; /* NULL: none */
 	invalid_record_policy on_invalid;
-	bool routes; /* records may belong to other loads, or to none: see record_routing.c */
-	int item;	 /* the number of the item whose records are written */
+	bool routes;		 /* records may belong to other loads, or to none: see record_routing.c */
+	int item;			 /* the number of the item whose records are written */
+	record_shape *shape; /* of the load; NULL: nobody looks */
 } raw_target;
 
 typedef struct raw_counts
@@ -49,6 +51,15 @@ typedef struct raw_counts
 	int64 skipped; /* not among the fetched */
 } raw_counts;
 
+/* What raw_write would make of one record. */
+typedef struct raw_verdict
+{
+	Datum payload;	   /* jsonb; 0: it is not JSON */
+	char *reason_code; /* why it would be refused; NULL: it would not */
+	char *reason;
+} raw_verdict;
+
+extern raw_verdict raw_judge(const raw_target *target, const char *bytes, size_t length);
 extern raw_counts raw_write(const raw_target *target, int slice, const char *body,
 							const split_result *records, Datum item, bool item_is_null,
 							TimestampTz fetched_at, const char *request);

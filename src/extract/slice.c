@@ -187,5 +187,6 @@ slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **fail
 		e->bytes += fetch->exchange.response->body_length;
 		e->records += counts.fetched;
 	}
+	record_shape_save(e->target.shape);
 	sql_commit();
 }

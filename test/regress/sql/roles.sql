@@ -95,6 +95,9 @@ INSERT INTO action (action, statement) VALUES
 ('etl.add_load', $$SELECT etl.add_load('ro', 'ro.target', 'full', key => '{id}')$$),
 ('etl.add_check', $$SELECT etl.add_check('ro', 'ro.target', 'row_count', '{"min": 0}')$$),
 ('etl.set_watermark', $$SELECT etl.set_watermark('ro', 'ro.marked', '2024-01-01')$$),
+('etl.replay_quarantine', $$SELECT sum(still_quarantined) > 0 FROM etl.replay_quarantine('ro')$$),
+('etl.correct_quarantined', $$SELECT etl.correct_quarantined((SELECT min(quarantine_id) FROM etl.quarantine WHERE pipeline = 'ro'), '{}') IS NOT NULL$$),
+('etl.infer_schema', $$SELECT etl.infer_schema('ro.raw') IS NOT NULL$$),
 ('etl.pipeline_sql', $$SELECT etl.pipeline_sql('ro') ~ 'secret'$$),
 ('etl.create_pipeline, of one''s own', $$SELECT etl.create_pipeline('own')$$),
 -- what the server talks to

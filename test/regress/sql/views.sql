@@ -10,6 +10,7 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'etl'::regnamespace AND c.relkind = 'v' AND c.relname !~ '^_' AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY 1 ORDER BY 1;
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'etl.run_result'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'etl.replay_result'::regclass AND attnum > 0 ORDER BY attnum;
 
 SELECT format('%s %s.%s(%s)%s', CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname, p.proname,
 		replace(coalesce(E'\n    ' || nullif(pg_get_function_arguments(p.oid), ''), ''), ', ', E',\n    '), coalesce(E'\n  returns ' || pg_get_function_result(p.oid), '')) AS signature
