@@ -166,21 +166,6 @@ begin(extraction *e)
 	return true;
 }
 
-/* Submits as many pages as there is room for. */
-static void
-fill_pool(extraction *e)
-{
-	page_fetch *fetch;
-
-	while (http_pool_has_room(e->pool) && (fetch = plan_next_page(e)) != NULL)
-	{
-		if (e->has_validators)
-			conditional_prepare(fetch);
-		fetch->in_pool = true;
-		http_pool_submit(e->pool, &fetch->exchange);
-	}
-}
-
 /*
  * Keeps the pagination that a first page has told, before anything depends on it; in the
  * end "none" when no page has.
@@ -421,7 +406,7 @@ take_pages(extraction *e, http_exchange *first)
 		exchange = http_pool_take(e->pool);
 	}
 	/* what comes next is under way while these are parsed and written */
-	fill_pool(e);
+	page_fetch_submit(e);
 	http_pool_pump(e->pool);
 	commit_pages(e, fetches);
 	list_free(fetches);
@@ -439,7 +424,7 @@ fetch_all(extraction *e)
 
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
-		fill_pool(e);
+		page_fetch_submit(e);
 		give_up_endless_items(e);
 		progress_report("page %d, " INT64_FORMAT " records", e->next_slice + 1, e->records);
 		exchange = http_pool_next(e->pool);

@@ -136,6 +136,7 @@ extern void plan_drop_item(extraction *e, extract_item *item);
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
 extern page_fetch *page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at);
+extern void page_fetch_submit(extraction *e);
 extern void page_fetch_free(page_fetch *fetch);
 extern bool page_fetch_concerns_all(const page_fetch *fetch);
 extern void page_fetch_raise(const page_fetch *fetch) pg_attribute_noreturn();

@@ -164,7 +164,7 @@ extern http_error http_error_of_curl(CURLcode code, const char *message, bool he
 extern char *http_curl_message(CURLcode code, const char *message);
 
 /* client.c */
-extern void http_client_step(http_client *client, int max_ms);
+extern bool http_client_step(http_client *client, int max_ms);
 extern void http_client_drop_events(http_client *client);
 
 /* retry.c */
