@@ -336,30 +336,34 @@ give_up_endless_items(extraction *e)
 	}
 }
 
+/* Sends what may be sent, and takes what has come, without waiting. */
+static void
+look_after_network(extraction *e)
+{
+	page_fetch_submit(e);
+	http_pool_pump(e->pool);
+}
+
 /* Commits pages that have come; raises what is not one item's alone. */
 static void
 commit_pages(extraction *e, List *fetches)
 {
-	ErrorData *error;
-	page_fetch *failed;
-	ListCell *cell;
-
 	while (fetches != NIL)
 	{
+		ErrorData *error;
+		page_fetch *failed;
+		int committed = slices_commit(e, fetches, &error, &failed);
+		extract_item *item = failed ? failed->item : NULL;
 		List *rest = NIL;
-		bool seen = false;
-		extract_item *item = NULL;
+		ListCell *cell;
 
-		slices_commit(e, fetches, &error, &failed);
 		if (failed != NULL && !is_of_one_item(e, error, failed))
 			ReThrowError(error);
-		item = failed ? failed->item : NULL;
 		foreach (cell, fetches)
 		{
 			page_fetch *fetch = lfirst(cell);
 
-			seen |= fetch == failed;
-			if (!seen)
+			if (foreach_current_index(cell) < committed)
 				plan_page_committed(fetch);
 			else if (fetch->item != item)
 				rest = lappend(rest, fetch);
@@ -367,6 +371,8 @@ commit_pages(extraction *e, List *fetches)
 		if (failed != NULL)
 			skip_item(e, item, error);
 		fetches = rest;
+		if (fetches != NIL)
+			look_after_network(e);
 	}
 }
 
@@ -406,8 +412,7 @@ take_pages(extraction *e, http_exchange *first)
 		exchange = http_pool_take(e->pool);
 	}
 	/* what comes next is under way while these are parsed and written */
-	page_fetch_submit(e);
-	http_pool_pump(e->pool);
+	look_after_network(e);
 	commit_pages(e, fetches);
 	list_free(fetches);
 }

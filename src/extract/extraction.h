@@ -52,6 +52,7 @@ typedef struct extraction
 	int64 bytes;   /* of the load so far */
 	int64 records; /* of this attempt, for progress */
 	bool partition_tried;
+	double commit_ms; /* what the last commit of slices took */
 } extraction;
 
 /* One item of for_each, or the one there is without it.  Lives in its own context. */
@@ -146,6 +147,6 @@ extern void conditional_prepare(page_fetch *fetch);
 extern char *conditional_request_key(const page_fetch *fetch);
 
 /* slice.c */
-extern void slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
+extern int slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
 
 #endif /* ETL_EXTRACTION_H */

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -23,6 +24,13 @@
 
 #include "call_sql.h"
 #include "extract/extraction.h"
+
+/*
+ * How long pages are written before they are committed and the network is looked after
+ * again, ms; longer where commits take long, lest most of the time go into them.
+ */
+#define BATCH_MS 10
+#define BATCH_COMMITS 4
 
 /* A load that has grown beyond this many bytes gets a partition of its own. */
 #define OWN_PARTITION_BYTES (8 * 1024 * 1024)
@@ -150,12 +158,20 @@ record_slices(extraction *e, ArrayBuildState **columns)
 		3 + SLICE_COLUMNS, types, values, NULL);
 }
 
+/* Milliseconds between two times. */
+static double
+elapsed_ms(instr_time from, instr_time until)
+{
+	INSTR_TIME_SUBTRACT(until, from);
+	return INSTR_TIME_GET_MILLISEC(until);
+}
+
 /*
- * Writes slices in a subtransaction, all or none of them.  Returns what kept them from
- * being written, or NULL.
+ * Writes slices in a subtransaction: as many as there is time for, all of them or none.
+ * *written tells how many.  Returns what kept them from being written, or NULL.
  */
 static ErrorData *
-try_slices(extraction *e, const List *fetches)
+try_slices(extraction *e, const List *fetches, int *written)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext page = AllocSetContextCreate(context, "etl slice", ALLOCSET_DEFAULT_SIZES);
@@ -163,14 +179,18 @@ try_slices(extraction *e, const List *fetches)
 	ErrorData *volatile error = NULL;
 	volatile int64 bytes = 0;
 	volatile int64 records = 0;
+	volatile int count = 0;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		ArrayBuildState *columns[SLICE_COLUMNS] = {NULL};
-		int slice = e->next_slice;
+		instr_time began;
+		instr_time now;
 		ListCell *cell;
+
+		INSTR_TIME_SET_CURRENT(began);
 
 		foreach (cell, fetches)
 		{
@@ -179,8 +199,12 @@ try_slices(extraction *e, const List *fetches)
 			/* what a page takes is given back before the next one */
 			MemoryContextReset(page);
 			MemoryContextSwitchTo(page);
-			records += write_slice(e, fetch, slice++, columns, context).fetched;
+			records += write_slice(e, fetch, e->next_slice + count, columns, context).fetched;
 			bytes += fetch->exchange.response->body_length;
+			count++;
+			INSTR_TIME_SET_CURRENT(now);
+			if (elapsed_ms(began, now) >= Max(BATCH_MS, BATCH_COMMITS * e->commit_ms))
+				break;
 		}
 		MemoryContextSwitchTo(context);
 		record_slices(e, columns);
@@ -201,9 +225,10 @@ try_slices(extraction *e, const List *fetches)
 	}
 	PG_END_TRY();
 	MemoryContextDelete(page);
+	*written = error == NULL ? count : 0;
 	if (error == NULL)
 	{
-		e->next_slice += list_length(fetches);
+		e->next_slice += count;
 		e->bytes += bytes;
 		e->records += records;
 	}
@@ -211,30 +236,42 @@ try_slices(extraction *e, const List *fetches)
 }
 
 /*
- * Commits pages that have come, in their order, up to the first that cannot be; *error
- * tells why and *failed which one, or they become NULL.  Raises what keeps all of them
- * from being committed.
+ * Commits pages that have come, in their order: as many as there is time for, up to the
+ * first that cannot be.  Returns how many; *error tells why the next one was not, and
+ * *failed which one it is, or they become NULL.  Raises what keeps all of them from being
+ * committed.
  */
-void
+int
 slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed)
 {
-	ListCell *cell;
+	int committed = 0;
+	instr_time began;
+	instr_time now;
 
 	*error = NULL;
 	*failed = NULL;
 	maybe_own_partition(e);
 	sql_begin();
-	if (list_length(fetches) < 2 || try_slices(e, fetches) != NULL)
+	if (list_length(fetches) < 2 || try_slices(e, fetches, &committed) != NULL)
 	{
+		ListCell *cell;
+
 		foreach (cell, fetches)
 		{
-			*error = try_slices(e, list_make1(lfirst(cell)));
+			int written;
+
+			*error = try_slices(e, list_make1(lfirst(cell)), &written);
 			if (*error != NULL)
 			{
 				*failed = lfirst(cell);
 				break;
 			}
+			committed++;
 		}
 	}
+	INSTR_TIME_SET_CURRENT(began);
 	sql_commit();
+	INSTR_TIME_SET_CURRENT(now);
+	e->commit_ms = elapsed_ms(began, now);
+	return committed;
 }
