@@ -142,6 +142,9 @@ extern void page_fetch_free(page_fetch *fetch);
 extern bool page_fetch_concerns_all(const page_fetch *fetch);
 extern void page_fetch_raise(const page_fetch *fetch) pg_attribute_noreturn();
 
+/* page_digest.c */
+extern uint64 page_digest(const page_fetch *fetch);
+
 /* conditional.c */
 extern void conditional_prepare(page_fetch *fetch);
 extern char *conditional_request_key(const page_fetch *fetch);
