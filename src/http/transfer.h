@@ -14,10 +14,10 @@
 
 #include "http/allowed_hosts.h"
 #include "http/http.h"
+#include "http/inflate.h"
 
 #include <curl/curl.h>
 #include <signal.h>
-#include <zlib.h>
 
 #include "lib/ilist.h"
 #include "libpq/pqsignal.h"
@@ -48,9 +48,9 @@ typedef enum http_coding
 typedef struct http_decoder
 {
 	http_coding coding;
-	bool started;  /* stream has to be ended */
+	bool started;  /* inflater has to be ended */
 	bool complete; /* at the end of a gzip member */
-	z_stream stream;
+	inflater inflater;
 } http_decoder;
 
 /* One socket curl waits for. */
