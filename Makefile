@@ -23,9 +23,12 @@ EXTRA_CLEAN = $(ETL_SQL) $(OBJS:.o=.bc) $(OBJS:.o=.d)
 
 # zstd files are read where there is libzstd; "make LIBZSTD=" builds without.
 LIBZSTD := $(shell pkg-config --exists libzstd && echo libzstd)
+# gzip is inflated in a third of the time where there is ISA-L; "make LIBISAL=" builds without.
+LIBISAL := $(shell pkg-config --exists libisal && echo libisal)
 
-PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl zlib $(LIBZSTD)) $(if $(LIBZSTD),-DETL_ZSTD)
-SHLIB_LINK = $(shell pkg-config --libs libcurl zlib $(LIBZSTD))
+PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl zlib $(LIBZSTD) $(LIBISAL)) \
+	$(if $(LIBZSTD),-DETL_ZSTD) $(if $(LIBISAL),-DETL_ISAL)
+SHLIB_LINK = $(shell pkg-config --libs libcurl zlib $(LIBZSTD) $(LIBISAL))
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-cast-function-type $(if $(CI),-Werror)
 
 REGRESS = $(patsubst test/regress/sql/%.sql,%,$(sort $(wildcard test/regress/sql/*.sql)))

@@ -118,8 +118,11 @@ distribution_pg_major() {
 }
 
 build_packages() {
+    local isal=libisal-dev
+    # not on every architecture, and not needed
+    apt-cache show $isal >/dev/null 2>&1 || isal=
     echo build-essential pkg-config "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-         libcurl4-openssl-dev zlib1g-dev libzstd-dev python3 ca-certificates
+         libcurl4-openssl-dev zlib1g-dev libzstd-dev $isal python3 ca-certificates
 }
 
 missing_packages() {

@@ -295,40 +295,52 @@ END
 $$;
 COMMENT ON FUNCTION etl._next_items(bigint, integer, bigint, integer, integer) IS 'the requests of the next unfinished for_each items of a load, and where each goes on';
 
-CREATE FUNCTION etl._commit_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, item integer,
-	page integer, page_count integer, page_size integer, request text, status integer, attempts integer, next_cursor jsonb,
-	body_digest bigint, bytes bigint, fetched bigint, loaded bigint, quarantined bigint, etag text, last_modified text, request_key text, absent boolean, skipped bigint) RETURNS void
+-- Arrays, an element a slice: one call, one update of the load for all of a transaction.
+CREATE FUNCTION etl._commit_slices(task_run_id bigint, attempt integer, load_id bigint, slice integer[], item integer[],
+	page integer[], page_count integer[], page_size integer[], request text[], status integer[], attempts integer[], next_cursor jsonb[],
+	body_digest bigint[], bytes bigint[], fetched bigint[], loaded bigint[], quarantined bigint[], skipped bigint[], etag text[], last_modified text[],
+	request_key text[], absent boolean[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	t etl.task_run := etl._fence(task_run_id, attempt);
 	violated text;
 BEGIN
-	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	INSERT INTO etl.slice (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-		fetched, loaded, quarantined, skipped, etag, last_modified, request_key)
-	VALUES (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-		fetched, loaded, quarantined, skipped, etag, last_modified, request_key);
-	UPDATE etl.load l SET requests = l.requests + 1, bytes = l.bytes + _commit_slice.bytes,
-		fetched = l.fetched + _commit_slice.fetched, loaded = l.loaded + _commit_slice.loaded,
-		quarantined = l.quarantined + _commit_slice.quarantined, skipped = l.skipped + _commit_slice.skipped,
-		not_modified = l.not_modified + (_commit_slice.status = 304)::integer, absent = l.absent OR _commit_slice.absent
-	WHERE l.load_id = _commit_slice.load_id AND l.state = 'loading';
+	WITH kept AS (
+		INSERT INTO etl.slice AS s (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+			fetched, loaded, quarantined, skipped, etag, last_modified, request_key)
+		SELECT _commit_slices.load_id, u.*
+		FROM unnest(slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+			fetched, loaded, quarantined, skipped, etag, last_modified, request_key) u
+		RETURNING s.status, s.bytes, s.fetched, s.loaded, s.quarantined, s.skipped
+	), total AS (
+		SELECT count(*) AS requests, sum(k.bytes) AS bytes, sum(k.fetched) AS fetched, sum(k.loaded) AS loaded, sum(k.quarantined) AS quarantined,
+			sum(k.skipped) AS skipped, count(*) FILTER (WHERE k.status = 304) AS not_modified
+		FROM kept k
+	)
+	UPDATE etl.load l SET requests = l.requests + n.requests, bytes = l.bytes + n.bytes, fetched = l.fetched + n.fetched,
+		loaded = l.loaded + n.loaded, quarantined = l.quarantined + n.quarantined, skipped = l.skipped + n.skipped,
+		not_modified = l.not_modified + n.not_modified, absent = l.absent OR true = ANY (_commit_slices.absent)
+	FROM total n
+	WHERE l.load_id = _commit_slices.load_id AND l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'load % is not being loaded', load_id USING ERRCODE = 'object_not_in_prerequisite_state';
+		RAISE EXCEPTION 'load % is not being loaded by attempt % of task run %', load_id, attempt, task_run_id
+			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
 EXCEPTION WHEN unique_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	IF violated <> 'slice_cursor' THEN
 		RAISE;
 	END IF;
-	RAISE EXCEPTION 'pagination goes in a circle: the page after % has been fetched already', request
+	-- of which of them, only a call with one can tell
+	RAISE EXCEPTION 'pagination goes in a circle: the page after % has been fetched already', request[1]
 		USING ERRCODE = 'fdw_error',
 			  HINT = 'The source names a page twice; check the pagination of the task, or set max_pages.';
 END
 $$;
-COMMENT ON FUNCTION etl._commit_slice(bigint, integer, bigint, integer, integer, integer, integer, integer, text, integer, integer, jsonb, bigint,
-	bigint, bigint, bigint, bigint, text, text, text, boolean, bigint) IS
-	'records a slice with its cursor and counts, in the transaction that wrote its rows';
+COMMENT ON FUNCTION etl._commit_slices(bigint, integer, bigint, integer[], integer[], integer[], integer[], integer[], text[], integer[], integer[], jsonb[],
+	bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], text[], boolean[]) IS
+	'records slices with their cursors and counts, in the transaction that wrote their rows';
 
 CREATE FUNCTION etl._skip_item(task_run_id bigint, attempt integer, load_id bigint, item integer, code text, message text, detail text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -12,13 +12,13 @@
  */
 #include "postgres.h"
 
-#include <zlib.h>
 #ifdef ETL_ZSTD
 #include <zstd.h>
 #include <zstd_errors.h>
 #endif
 
 #include "extract/decompress.h"
+#include "http/inflate.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -137,10 +137,11 @@ too_large(const output *out, size_t offset, page_failure *failure)
 		"Raise the server's max_body_size, or ask for smaller files.");
 }
 
-/* inflate to the end; gunzip frees what it holds. */
+/* Inflate to the end; gunzip frees what it holds. */
 static bool
-inflate_members(z_stream *stream, size_t length, output *out, page_failure *failure)
+inflate_members(inflater *inflater, size_t length, output *out, page_failure *failure)
 {
+	z_stream *stream = &inflater->stream;
 	bool complete = false;
 
 	for (;;)
@@ -162,14 +163,13 @@ inflate_members(z_stream *stream, size_t length, output *out, page_failure *fail
 				return page_is_unreadable(failure, ERRCODE_INVALID_BINARY_REPRESENTATION,
 										  length - stream->avail_in,
 										  "something follows the end of the gzip file", NULL);
-			if (inflateReset(stream) != Z_OK)
-				elog(ERROR, "could not reset a zlib stream");
+			inflater_restart(inflater);
 			complete = false;
 		}
 		room = make_room(out);
 		stream->next_out = (Bytef *) out->data + out->length;
 		stream->avail_out = (uInt) room;
-		result = inflate(stream, Z_NO_FLUSH);
+		result = inflater_run(inflater);
 		out->length += room - stream->avail_out;
 		offset = length - stream->avail_in;
 		if (out->length > out->limit)
@@ -192,19 +192,20 @@ inflate_members(z_stream *stream, size_t length, output *out, page_failure *fail
 static bool
 gunzip(const char *body, size_t length, output *out, page_failure *failure)
 {
-	/* zlib never writes through next_in; a body has less than 4 GB */
-	z_stream stream = {.next_in = (Bytef *) unconstify(char *, body), .avail_in = (uInt) length};
+	inflater inflater;
 	volatile bool whole = false;
 
-	if (inflateInit2(&stream, GZIP_WINDOW) != Z_OK)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	inflater_start(&inflater, GZIP_WINDOW);
+	/* zlib never writes through next_in; a body has less than 4 GB */
+	inflater.stream.next_in = (Bytef *) unconstify(char *, body);
+	inflater.stream.avail_in = (uInt) length;
 	PG_TRY();
 	{
-		whole = inflate_members(&stream, length, out, failure);
+		whole = inflate_members(&inflater, length, out, failure);
 	}
 	PG_FINALLY();
 	{
-		inflateEnd(&stream);
+		inflater_end(&inflater);
 	}
 	PG_END_TRY();
 	return whole;

@@ -168,21 +168,6 @@ begin(extraction *e)
 	return true;
 }
 
-/* Submits as many pages as there is room for. */
-static void
-fill_pool(extraction *e)
-{
-	page_fetch *fetch;
-
-	while (http_pool_has_room(e->pool) && (fetch = plan_next_page(e)) != NULL)
-	{
-		if (e->has_validators)
-			conditional_prepare(fetch);
-		fetch->in_pool = true;
-		http_pool_submit(e->pool, &fetch->exchange);
-	}
-}
-
 /*
  * Keeps the pagination that a first page has told, before anything depends on it; in the
  * end "none" when no page has.
@@ -353,30 +338,34 @@ give_up_endless_items(extraction *e)
 	}
 }
 
+/* Sends what may be sent, and takes what has come, without waiting. */
+static void
+look_after_network(extraction *e)
+{
+	page_fetch_submit(e);
+	http_pool_pump(e->pool);
+}
+
 /* Commits pages that have come; raises what is not one item's alone. */
 static void
 commit_pages(extraction *e, List *fetches)
 {
-	ErrorData *error;
-	page_fetch *failed;
-	ListCell *cell;
-
 	while (fetches != NIL)
 	{
+		ErrorData *error;
+		page_fetch *failed;
+		int committed = slices_commit(e, fetches, &error, &failed);
+		extract_item *item = failed ? failed->item : NULL;
 		List *rest = NIL;
-		bool seen = false;
-		extract_item *item = NULL;
+		ListCell *cell;
 
-		slices_commit(e, fetches, &error, &failed);
 		if (failed != NULL && !is_of_one_item(e, error, failed))
 			ReThrowError(error);
-		item = failed ? failed->item : NULL;
 		foreach (cell, fetches)
 		{
 			page_fetch *fetch = lfirst(cell);
 
-			seen |= fetch == failed;
-			if (!seen)
+			if (foreach_current_index(cell) < committed)
 				plan_page_committed(fetch);
 			else if (fetch->item != item)
 				rest = lappend(rest, fetch);
@@ -384,6 +373,8 @@ commit_pages(extraction *e, List *fetches)
 		if (failed != NULL)
 			skip_item(e, item, error);
 		fetches = rest;
+		if (fetches != NIL)
+			look_after_network(e);
 	}
 }
 
@@ -423,8 +414,7 @@ take_pages(extraction *e, http_exchange *first)
 		exchange = http_pool_take(e->pool);
 	}
 	/* what comes next is under way while these are parsed and written */
-	fill_pool(e);
-	http_pool_pump(e->pool);
+	look_after_network(e);
 	commit_pages(e, fetches);
 	list_free(fetches);
 }
@@ -441,7 +431,7 @@ fetch_all(extraction *e)
 
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
-		fill_pool(e);
+		page_fetch_submit(e);
 		give_up_endless_items(e);
 		progress_report("page %d, " INT64_FORMAT " records", e->next_slice + 1, e->records);
 		exchange = http_pool_next(e->pool);

@@ -52,6 +52,7 @@ typedef struct extraction
 	int64 bytes;   /* of the load so far */
 	int64 records; /* of this attempt, for progress */
 	bool partition_tried;
+	double commit_ms; /* what the last commit of slices took */
 } extraction;
 
 /* One item of for_each, or the one there is without it.  Lives in its own context. */
@@ -136,15 +137,19 @@ extern void plan_drop_item(extraction *e, extract_item *item);
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
 extern page_fetch *page_fetch_create(extract_item *item, extraction *e, int page, const cursor *at);
+extern void page_fetch_submit(extraction *e);
 extern void page_fetch_free(page_fetch *fetch);
 extern bool page_fetch_concerns_all(const page_fetch *fetch);
 extern void page_fetch_raise(const page_fetch *fetch) pg_attribute_noreturn();
+
+/* page_digest.c */
+extern uint64 page_digest(const page_fetch *fetch);
 
 /* conditional.c */
 extern void conditional_prepare(page_fetch *fetch);
 extern char *conditional_request_key(const page_fetch *fetch);
 
 /* slice.c */
-extern void slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
+extern int slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
 
 #endif /* ETL_EXTRACTION_H */

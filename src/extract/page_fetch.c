@@ -25,6 +25,8 @@ static bool refresh(void *arg, http_exchange *exchange);
 static TimestampTz hold(void *arg);
 static http_verdict judge(void *arg, http_exchange *exchange, TimestampTz now,
 						  TimestampTz *not_before);
+static http_verdict read_answer(void *arg, http_exchange *exchange);
+static void submit_pages(void *arg);
 static void show_wait(void *arg, http_wait_reason reason, TimestampTz until,
 					  const http_exchange *exchange);
 
@@ -38,6 +40,8 @@ page_fetch_pool(extraction *e)
 							 .admission = rate_budget_admission(e->budget),
 							 .authorize = authorize,
 							 .judge = judge,
+							 .read = read_answer,
+							 .more = submit_pages,
 							 .refresh = refresh,
 							 .hold = hold,
 							 .waiting = show_wait};
@@ -130,6 +134,30 @@ show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exch
 						response->error == HTTP_OK ? psprintf("%d", response->status) : "");
 }
 
+/* http_pool_hooks.more */
+static void
+submit_pages(void *arg)
+{
+	page_fetch_submit(arg);
+}
+
+/*
+ * Submits the next pages, as many as there is room for.  May open short transactions.
+ */
+void
+page_fetch_submit(extraction *e)
+{
+	page_fetch *fetch;
+
+	while (http_pool_has_room(e->pool) && (fetch = plan_next_page(e)) != NULL)
+	{
+		if (e->has_validators)
+			conditional_prepare(fetch);
+		fetch->in_pool = true;
+		http_pool_submit(e->pool, &fetch->exchange);
+	}
+}
+
 /* Finds the records of an answer that is a success. */
 static http_verdict
 read_page(page_fetch *fetch)
@@ -140,13 +168,11 @@ read_page(page_fetch *fetch)
 	char *kind;
 
 	memset(records, 0, sizeof(*records));
-	if (response->status == 304 && fetch->held_load != 0)
+	if (response->status == 304)
 	{
 		fetch->outcome = PAGE_NOT_MODIFIED;
 		return HTTP_VERDICT_SUCCESS;
 	}
-	if (response->status / 100 != 2)
-		return HTTP_VERDICT_FAIL;
 	if (response->status == 204)
 	{
 		fetch->outcome = PAGE_RECORDS;
@@ -179,25 +205,47 @@ read_page(page_fetch *fetch)
 	return HTTP_VERDICT_SUCCESS;
 }
 
-/* http_pool_hooks.judge: the rules of the task, then what HTTP says, then the page itself. */
+/* http_pool_hooks.read */
+static http_verdict
+read_answer(void *arg, http_exchange *exchange)
+{
+	page_fetch *fetch = exchange->user;
+	http_verdict verdict = HTTP_VERDICT_SUCCESS;
+
+	if (fetch->outcome == PAGE_FAILED) /* nobody has said yet what it is */
+	{
+		MemoryContext old = MemoryContextSwitchTo(exchange->response->context);
+
+		verdict = read_page(fetch);
+		MemoryContextSwitchTo(old);
+	}
+	return verdict;
+}
+
+/* http_pool_hooks.judge: the rules of the task, then what HTTP says. */
 static http_verdict
 judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_before)
 {
 	extraction *e = arg;
 	page_fetch *fetch = exchange->user;
-	MemoryContext old = MemoryContextSwitchTo(exchange->response->context);
-	http_verdict verdict = http_classify(exchange->response, now, not_before);
+	const http_response *response = exchange->response;
+	MemoryContext old = MemoryContextSwitchTo(response->context);
+	http_verdict verdict = http_classify(response, now, not_before);
 
 	fetch->outcome = PAGE_FAILED;
-	fetch->bytes = exchange->response->body_length;
-	fetch->rule = error_rules_match(e->rules, exchange->response);
+	fetch->bytes = response->body_length;
+	fetch->rule = error_rules_match(e->rules, response);
 	switch (fetch->rule ? fetch->rule->action : RULE_NONE)
 	{
 		case RULE_NONE:
-			if (verdict == HTTP_VERDICT_SUCCESS)
-				verdict = read_page(fetch);
-			else if (exchange->response->error == HTTP_OK && exchange->response->status == 401)
+			if (response->error == HTTP_OK && response->status == 401)
 				verdict = HTTP_VERDICT_REFRESH_AUTH;
+			if (verdict == HTTP_VERDICT_SUCCESS && response->status / 100 != 2 &&
+				(response->status != 304 || fetch->held_load == 0))
+				verdict = HTTP_VERDICT_FAIL;
+			/* what is a rate limit has to be known before more is sent */
+			if (verdict == HTTP_VERDICT_SUCCESS && e->is_graphql)
+				verdict = read_page(fetch);
 			break;
 		case RULE_RETRY:
 			verdict = HTTP_VERDICT_RETRY;
@@ -210,8 +258,8 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 			break;
 		case RULE_RATE_LIMITED:
 			if (*not_before == 0)
-				(void) http_parse_retry_after(
-					http_response_header(exchange->response, "retry-after"), now, not_before);
+				(void) http_parse_retry_after(http_response_header(response, "retry-after"), now,
+											  not_before);
 			verdict = HTTP_VERDICT_RATE_LIMITED;
 			break;
 		case RULE_IGNORE:
@@ -224,7 +272,7 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 			verdict = HTTP_VERDICT_SUCCESS;
 			break;
 	}
-	verdict = source_note_answer(e->from, &exchange->sent, exchange->response, verdict, not_before);
+	verdict = source_note_answer(e->from, &exchange->sent, response, verdict, not_before);
 	MemoryContextSwitchTo(old);
 	return verdict;
 }

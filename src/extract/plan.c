@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -230,33 +229,6 @@ plan_next_page(extraction *e)
 	}
 }
 
-/*
- * A digest of a page that is good enough to notice that it came before; never 0.  Where
- * records have a key it is theirs: what else is in the body may differ each time, and two
- * pages of the same records are one page.
- */
-static uint64
-digest_page(const page_fetch *fetch)
-{
-	const http_response *response = fetch->exchange.response;
-	uint64 digest = 0;
-
-	if (fetch->e->target.keys == NIL)
-		digest = hash_bytes_extended((const unsigned char *) response->body,
-									 (int) response->body_length, response->body_length);
-	else
-	{
-		for (int i = 0; i < fetch->records.count; i++)
-		{
-			const record_range *record = &fetch->records.records[i];
-
-			digest = hash_bytes_extended((const unsigned char *) response->body + record->offset,
-										 (int) record->length, digest);
-		}
-	}
-	return digest == 0 ? 1 : digest;
-}
-
 /* A page that is the same as its neighbour means that the source ignores the cursor. */
 static void
 check_progress(page_fetch *fetch)
@@ -456,7 +428,7 @@ plan_page_came(page_fetch *fetch)
 		detect_pagination(fetch);
 	if (fetch->outcome == PAGE_RECORDS)
 	{
-		fetch->digest = digest_page(fetch);
+		fetch->digest = page_digest(fetch);
 		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, &fetch->exchange.request,
 									  fetch->exchange.response, &fetch->records);
 		check_progress(fetch);

@@ -27,7 +27,7 @@ static int timer_callback(CURLM *multi, long timeout_ms, void *arg);
 static void free_client(void *arg);
 static void build_events(http_client *client);
 static void socket_action(http_client *client, curl_socket_t fd, int events);
-static void collect(http_client *client);
+static bool collect(http_client *client);
 
 /*
  * Fill in the defaults.
@@ -337,13 +337,14 @@ socket_action(http_client *client, curl_socket_t fd, int events)
 }
 
 /*
- * Hand the hops that curl has ended to their transfers.
+ * Hand the hops that curl has ended to their transfers.  Whether there was one.
  */
-static void
+static bool
 collect(http_client *client)
 {
 	CURLMsg *message;
 	int left;
+	bool any = false;
 
 	while ((message = curl_multi_info_read(client->multi, &left)) != NULL)
 	{
@@ -354,20 +355,24 @@ collect(http_client *client)
 		if (message->msg == CURLMSG_DONE &&
 			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer) == CURLE_OK)
 			http_transfer_hop_ended((http_transfer *) transfer, code);
+		any = true;
 	}
+	return any;
 }
 
 /*
- * Wait for one thing to happen to the client's transfers, at most so many milliseconds
- * (-1: for ever), and act on it; afterwards some may have finished.  Raises what
- * CHECK_FOR_INTERRUPTS() raises, and when there is no memory or descriptor left; the transfers then
- * have to be abandoned.
+ * Wait for something to happen to the client's transfers, at most so many milliseconds
+ * (-1: for ever), and act on it, until a transfer may have finished: the caller can start
+ * another one before what the other sockets have is read.  Whether anything happened.
+ * Raises what CHECK_FOR_INTERRUPTS() raises, and when there is no memory or descriptor
+ * left; the transfers then have to be abandoned.
  */
-void
+bool
 http_client_step(http_client *client, int max_ms)
 {
 	long timeout = max_ms;
 	int count;
+	bool happened = false;
 
 	build_events(client);
 	if (client->timer >= 0)
@@ -387,21 +392,27 @@ http_client_step(http_client *client, int max_ms)
 	}
 	CHECK_FOR_INTERRUPTS();
 
+	if (client->timer >= 0 && client->timer <= http_monotonic_ms())
+	{
+		client->timer = -1; /* curl sets it again as it needs */
+		socket_action(client, CURL_SOCKET_TIMEOUT, 0);
+		happened = true;
+	}
 	for (int i = 0; i < count; i++)
 	{
 		WaitEvent *event = &client->occurred[i];
 		int events = ((event->events & WL_SOCKET_READABLE) ? CURL_CSELECT_IN : 0) |
 					 ((event->events & WL_SOCKET_WRITEABLE) ? CURL_CSELECT_OUT : 0);
 
-		if (events != 0)
-			socket_action(client, event->fd, events);
+		if (events == 0)
+			continue;
+		socket_action(client, event->fd, events);
+		happened = true;
+		if (collect(client))
+			return true; /* what was not looked at will be reported again */
 	}
-	if (client->timer >= 0 && client->timer <= http_monotonic_ms())
-	{
-		client->timer = -1; /* curl sets it again as it needs */
-		socket_action(client, CURL_SOCKET_TIMEOUT, 0);
-	}
-	collect(client);
+	(void) collect(client);
+	return happened;
 }
 
 /*

@@ -109,13 +109,11 @@ http_coding_of(const char *value, size_t length)
 static http_error
 inflate_into(http_decoder *decoder, http_buffer *body, const char *data, size_t length)
 {
-	z_stream *stream = &decoder->stream;
+	z_stream *stream = &decoder->inflater.stream;
 
 	if (!decoder->started)
 	{
-		memset(stream, 0, sizeof(*stream));
-		if (inflateInit2(stream, INFLATE_WINDOW) != Z_OK)
-			return HTTP_ERROR_OTHER;
+		inflater_start(&decoder->inflater, INFLATE_WINDOW);
 		decoder->started = true;
 		decoder->complete = false;
 	}
@@ -139,8 +137,7 @@ inflate_into(http_decoder *decoder, http_buffer *body, const char *data, size_t 
 			}
 			if (stream->avail_in == 0)
 				return HTTP_OK;
-			if (inflateReset2(stream, INFLATE_WINDOW) != Z_OK)
-				return HTTP_ERROR_DECODE;
+			inflater_restart(&decoder->inflater);
 			decoder->complete = false;
 		}
 
@@ -148,7 +145,7 @@ inflate_into(http_decoder *decoder, http_buffer *body, const char *data, size_t 
 			return HTTP_ERROR_OTHER;
 		stream->next_out = (Bytef *) body->data + body->length;
 		stream->avail_out = (uInt) room;
-		result = inflate(stream, Z_NO_FLUSH);
+		result = inflater_run(&decoder->inflater);
 		body->length += room - stream->avail_out;
 		body->data[body->length] = '\0';
 
@@ -210,6 +207,6 @@ void
 http_decode_end(http_decoder *decoder)
 {
 	if (decoder->started)
-		inflateEnd(&decoder->stream);
+		inflater_end(&decoder->inflater);
 	memset(decoder, 0, sizeof(*decoder));
 }

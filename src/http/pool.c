@@ -33,9 +33,11 @@ struct http_pool
 	int concurrency;
 	dlist_head waiting;
 	dlist_head active;
+	dlist_head unread; /* successes so far; empty but within one_round */
 	dlist_head done;
 	int waiting_count;
 	int active_count;
+	int unread_count;
 	TimestampTz hold_until; /* no request before, by what an answer said */
 	TimestampTz not_admitted_until;
 	TimestampTz asked_at;	/* the admission, in vain */
@@ -55,7 +57,9 @@ static bool goes_on_elsewhere(http_pool *pool, http_exchange *exchange);
 static void show_wait(http_pool *pool);
 static void collect(http_pool *pool);
 static void one_round(http_pool *pool, bool wait);
-static void settle(http_pool *pool, http_exchange *exchange);
+static void settle(http_pool *pool, http_exchange *exchange, http_verdict verdict,
+				   TimestampTz not_before, TimestampTz now);
+static void read_answers(http_pool *pool);
 static void try_again(http_pool *pool, http_exchange *exchange, TimestampTz not_before,
 					  TimestampTz now);
 
@@ -76,6 +80,7 @@ http_pool_create(MemoryContext parent, http_client *client, const http_retry_pol
 	pool->concurrency = concurrency;
 	dlist_init(&pool->waiting);
 	dlist_init(&pool->active);
+	dlist_init(&pool->unread);
 	dlist_init(&pool->done);
 	return pool;
 }
@@ -303,17 +308,14 @@ goes_on_elsewhere(http_pool *pool, http_exchange *exchange)
 	return true;
 }
 
-/* Decides what becomes of an exchange whose attempt has been answered. */
+/* Decides what becomes of an exchange by what its answer means. */
 static void
-settle(http_pool *pool, http_exchange *exchange)
+settle(http_pool *pool, http_exchange *exchange, http_verdict verdict, TimestampTz not_before,
+	   TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz not_before = 0;
 	TimestampTz until;
-	http_verdict verdict;
 	bool too_long;
 
-	verdict = pool->hooks.judge(pool->hooks.arg, exchange, now, &not_before);
 	exchange->outcome.verdict = verdict;
 	if (verdict == HTTP_VERDICT_REFRESH_AUTH)
 	{
@@ -377,6 +379,9 @@ collect(http_pool *pool)
 	dlist_foreach_modify (iter, &pool->active)
 	{
 		http_exchange *exchange = dlist_container(http_exchange, node, iter.cur);
+		TimestampTz now;
+		TimestampTz not_before = 0;
+		http_verdict verdict;
 
 		if (!exchange->transfer->finished)
 			continue;
@@ -384,8 +389,32 @@ collect(http_pool *pool)
 		exchange->transfer = NULL;
 		dlist_delete(&exchange->node);
 		pool->active_count--;
-		if (!goes_on_elsewhere(pool, exchange))
-			settle(pool, exchange);
+		if (goes_on_elsewhere(pool, exchange))
+			continue;
+		now = GetCurrentTimestamp();
+		verdict = pool->hooks.judge(pool->hooks.arg, exchange, now, &not_before);
+		if (verdict == HTTP_VERDICT_SUCCESS && pool->hooks.read != NULL)
+		{
+			dlist_push_tail(&pool->unread, &exchange->node);
+			pool->unread_count++;
+		}
+		else
+			settle(pool, exchange, verdict, not_before, now);
+	}
+}
+
+/* Reads the answers that were put off while others were coming. */
+static void
+read_answers(http_pool *pool)
+{
+	while (!dlist_is_empty(&pool->unread))
+	{
+		http_exchange *exchange =
+			dlist_container(http_exchange, node, dlist_pop_head_node(&pool->unread));
+
+		pool->unread_count--;
+		settle(pool, exchange, pool->hooks.read(pool->hooks.arg, exchange), 0,
+			   GetCurrentTimestamp());
 	}
 }
 
@@ -393,24 +422,43 @@ collect(http_pool *pool)
  * One round: sends what may be sent, waits for something to happen (not at all unless
  * "wait"), and takes what has arrived.  Raises what the hooks and CHECK_FOR_INTERRUPTS()
  * raise; the pool's client has to be destroyed then.
+ *
+ * What takes time, reading, comes after all connections that have become free are in use
+ * again.
  */
 static void
 one_round(http_pool *pool, bool wait)
 {
-	int timeout = wait ? -1 : 0;
+	int timeout = 0;
+	bool happened;
 
 	send_due(pool);
 	collect(pool); /* a request that could not even begin is answered */
-	if (wait && !dlist_is_empty(&pool->done))
-		return;
-	if (pool->active_count == 0 && pool->waiting_count == 0)
-		return;
-	if (wait && pool->active_count == 0 && pool->hooks.waiting != NULL)
-		show_wait(pool);
-	if (wait && pool->wake_at != 0)
-		timeout = (int) Min(Max(pool->wake_at - GetCurrentTimestamp(), 0) / 1000 + 1, INT_MAX / 2);
-	http_client_step(pool->client, timeout);
+	if (pool->unread_count == 0)
+	{
+		if (pool->active_count == 0 && pool->waiting_count == 0)
+			return;
+		if (wait && !dlist_is_empty(&pool->done))
+			return;
+		if (wait && pool->active_count == 0 && pool->hooks.waiting != NULL)
+			show_wait(pool);
+		if (wait)
+			timeout = pool->wake_at == 0
+						  ? -1
+						  : (int) Min(Max(pool->wake_at - GetCurrentTimestamp(), 0) / 1000 + 1,
+									  INT_MAX / 2);
+	}
+	happened = http_client_step(pool->client, timeout);
 	collect(pool);
+	while (happened && pool->unread_count > 0 && pool->unread_count <= pool->concurrency)
+	{
+		if (pool->hooks.more != NULL)
+			pool->hooks.more(pool->hooks.arg);
+		send_due(pool);
+		happened = http_client_step(pool->client, 0);
+		collect(pool);
+	}
+	read_answers(pool);
 }
 
 /*

@@ -53,9 +53,18 @@ typedef struct http_pool_hooks
 	/* Fills exchange->sent from exchange->request; NULL: it is sent as it is. */
 	void (*authorize)(void *arg, http_exchange *exchange);
 
-	/* What an answer means; *not_before: when the next attempt may start, 0 if it does not say. */
+	/*
+	 * What an answer means, as far as that is known without reading all of it; *not_before:
+	 * when the next attempt may start, 0 if it does not say.
+	 */
 	http_verdict (*judge)(void *arg, http_exchange *exchange, TimestampTz now,
 						  TimestampTz *not_before);
+
+	/* Reads what was judged to be a success, which takes its time, and tells if it is one. */
+	http_verdict (*read)(void *arg, http_exchange *exchange);
+
+	/* There may be room: to submit what is to be fetched next. */
+	void (*more)(void *arg);
 
 	/* After HTTP_VERDICT_REFRESH_AUTH: are there other credentials to try?  Bounds that itself. */
 	bool (*refresh)(void *arg, http_exchange *exchange);

@@ -14,10 +14,10 @@
 
 #include "http/allowed_hosts.h"
 #include "http/http.h"
+#include "http/inflate.h"
 
 #include <curl/curl.h>
 #include <signal.h>
-#include <zlib.h>
 
 #include "lib/ilist.h"
 #include "libpq/pqsignal.h"
@@ -48,9 +48,9 @@ typedef enum http_coding
 typedef struct http_decoder
 {
 	http_coding coding;
-	bool started;  /* stream has to be ended */
+	bool started;  /* inflater has to be ended */
 	bool complete; /* at the end of a gzip member */
-	z_stream stream;
+	inflater inflater;
 } http_decoder;
 
 /* One socket curl waits for. */
@@ -164,7 +164,7 @@ extern http_error http_error_of_curl(CURLcode code, const char *message, bool he
 extern char *http_curl_message(CURLcode code, const char *message);
 
 /* client.c */
-extern void http_client_step(http_client *client, int max_ms);
+extern bool http_client_step(http_client *client, int max_ms);
 extern void http_client_drop_events(http_client *client);
 
 /* retry.c */

@@ -45,7 +45,7 @@ SELECT etl.add_extract('eb', 'eb.echo', 'eb_api', path => '/echo',
 	headers => '{"X-Shop": "{shop}", "X-Day": "{ds}", "Accept": "application/json; v=2"}', for_each => 'eb.shops', records => '$');
 COMMIT;
 SELECT * FROM pg_temp.extract('eb', '2024-03-31');
-SELECT slice, pg_temp.stable(request) AS request, fetched FROM etl.slices WHERE pipeline = 'eb' AND task = 'eb.path' ORDER BY item, page;
+SELECT item, pg_temp.stable(request) AS request, fetched FROM etl.slices WHERE pipeline = 'eb' AND task = 'eb.path' ORDER BY item, page;
 SELECT item ->> 'shop' AS shop, e.key, e.value FROM eb.vr_echo, jsonb_each(payload - 'headers') e ORDER BY 1, 2;
 SELECT item ->> 'shop' AS shop, lower(h.key) AS header, h.value FROM eb.vr_echo, jsonb_each(payload -> 'headers') h WHERE lower(h.key) <> 'host' ORDER BY 1, 2;
 -- the id of the run
