@@ -69,6 +69,8 @@ AS $$
 	JOIN t f ON etl._relation(f.target_schema, f.target_name) = c.confrelid AND f.kind = 'load'
 	WHERE l.kind = 'load' AND f.task <> l.task
 	UNION
+	SELECT l.task, l.definition ->> 'parent', 'parent' FROM t l WHERE l.kind = 'load' AND l.definition ? 'parent'
+	UNION
 	-- a check comes after what fills its target, the tables its target reads, and what it refers to
 	SELECT k.task, f.task, format('checks %s', f.task)
 	FROM t k

@@ -135,8 +135,9 @@ $$;
 COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name, text) IS 'mode partition: replaces the rows of the run''s data interval';
 
 -- mode incremental over a view of one interval: the interval's observations are replaced,
--- then each key it concerns takes its best observation of any interval.
-CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[])
+-- then each key it concerns takes its best observation of any interval; with mode delta its
+-- first, as what is there already is not said anew by a later interval.
+CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[], first_counts boolean)
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -177,8 +178,9 @@ BEGIN
 	-- the version decides; without one, or when it is the same, the later interval does
 	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
 		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o ON %4$s
-		ORDER BY %1$s%5$s, s.observed_interval DESC, s.observed_pipeline',
-		s_key_list, selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
+		ORDER BY %1$s%5$s, s.observed_interval %6$s, s.observed_pipeline',
+		s_key_list, selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END,
+		CASE WHEN first_counts THEN 'ASC' ELSE 'DESC' END);
 	ANALYZE pg_temp.etl_winner;
 	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
 		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
@@ -187,71 +189,5 @@ BEGIN
 	RETURN counts;
 END
 $$;
-COMMENT ON FUNCTION etl._load_observed(regclass, regclass, text, text[], text, text[]) IS
-	'mode incremental for a view of one interval: the same result whatever the order of runs';
-
-CREATE FUNCTION etl._is_snapshot(pipeline text, source regclass) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-	-- a view over everything this pipeline holds tells what is gone; a view that also
-	-- reads tables nobody here fills tells only what it has
-	SELECT bool_and(EXISTS (SELECT FROM etl._tasks(pipeline) t WHERE t.target_schema = r.schema_name AND t.target_name = r.relation_name
-							AND t.kind IN ('extract', 'load')))
-	FROM etl._tables_read(source) r
-$$;
-COMMENT ON FUNCTION etl._is_snapshot(text, regclass) IS 'whether a view reads only tables that its pipeline fills, so that an absent key is gone';
-
-CREATE FUNCTION etl._load_target(pipeline text, task text, timezone text, definition jsonb, target regclass, latest_interval timestamptz)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	source regclass := to_regclass(definition ->> 'source');
-	mode text := definition ->> 'mode';
-	key text[] := (SELECT array_agg(k ORDER BY n) FROM jsonb_array_elements_text(definition -> 'key') WITH ORDINALITY e(k, n));
-	touch text[] := (SELECT array_agg(c) FROM jsonb_array_elements_text(definition #> '{options,touch}') c);
-	counts etl._load_counts := (0, 0, 0, 0);
-	snapshot boolean;
-	changed_rows bigint;
-	message text;
-	detail text;
-BEGIN
-	IF source IS NULL OR target IS NULL THEN
-		RAISE EXCEPTION 'relation "%" does not exist', CASE WHEN source IS NULL THEN definition ->> 'source' ELSE task END
-			USING ERRCODE = 'undefined_table', HINT = format('It was there when the load was declared; make it again, or drop the task of pipeline "%s".', pipeline);
-	END IF;
-	IF mode = 'full' AND latest_interval > etl.data_interval_start() AND etl._reads_interval(source) THEN
-		PERFORM etl._log('INFO', pipeline, etl.run_id(), task, format('%s keeps the state of the later interval %s', target, latest_interval));
-		EXECUTE format('SELECT count(*) FROM %s', target) INTO counts.unchanged;
-		RETURN counts;
-	END IF;
-	IF mode <> 'scd2' THEN
-		PERFORM etl._materialize_source(source, target);
-		PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
-	END IF;
-	IF mode = 'scd2' THEN
-		counts := etl._load_scd2(target, source, pipeline, timezone, key, definition, touch);
-	ELSIF mode = 'full' THEN
-		counts := etl._load_full(target, key, touch);
-	ELSIF mode = 'partition' THEN
-		counts := etl._load_partition(target, source, key, touch, definition ->> 'partition_by', timezone);
-	ELSIF etl._keeps_observations(source, definition -> 'options') THEN
-		counts := etl._load_observed(target, (SELECT etl._relation(n.nspname, ('obs_' || c.relname)::name)
-				FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target),
-			pipeline, key, definition ->> 'version', touch);
-	ELSE
-		snapshot := coalesce(definition ->> 'source_kind' = 'snapshot', etl._is_snapshot(pipeline, source) AND NOT etl._reads_interval(source), false);
-		counts := etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', snapshot);
-	END IF;
-	changed_rows := counts.inserted + counts.updated + counts.deleted;
-	IF changed_rows > 0 AND changed_rows >= 0.1 * (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = target) THEN
-		EXECUTE format('ANALYZE %s', target);		-- what reads it next in this run plans with today's figures
-	END IF;
-	RETURN counts;
-EXCEPTION WHEN foreign_key_violation THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-	RAISE EXCEPTION '%', message
-		USING ERRCODE = 'foreign_key_violation', DETAIL = detail,
-			  HINT = 'Tables are filled one after another: make the foreign key DEFERRABLE INITIALLY DEFERRED, so that it is checked when all are.';
-END
-$$;
-COMMENT ON FUNCTION etl._load_target(text, text, text, jsonb, regclass, timestamptz) IS 'fills one target from its view in its mode; returns what changed';
+COMMENT ON FUNCTION etl._load_observed(regclass, regclass, text, text[], text, text[], boolean) IS
+	'modes incremental and delta with a key for a view of one interval: the same result whatever the order of runs';

@@ -368,6 +368,9 @@ BEGIN
 	-- a worker has it already; whoever else loads must not have rows moved under way
 	EXECUTE format('LOCK TABLE %s, %s, %s IN SHARE ROW EXCLUSIVE MODE', target, observations, snapshots);
 	source_rows := etl._materialize_source(source, observations);
+	IF definition ? 'order_by' THEN
+		source_rows := source_rows - etl._keep_latest(array_remove(key || shape.effective_at, NULL), (SELECT array_agg(c ORDER BY n) FROM jsonb_array_elements_text(definition -> 'order_by') WITH ORDINALITY e(c, n)));
+	END IF;
 	PERFORM etl._check_scd2_source(shape, target, source, observations, snapshots, pipeline);
 	IF shape.kind = 'history' THEN
 		since := '-infinity';

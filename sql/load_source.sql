@@ -63,7 +63,7 @@ BEGIN
 	IF bad_rows > 0 THEN
 		RAISE EXCEPTION '% keys occur more than once in %', bad_rows, source
 			USING ERRCODE = 'unique_violation', DETAIL = format('Among them, as (%s): %s', key_list, sample),
-				  HINT = 'Let the view give one row a key, for example by DISTINCT ON (key) … ORDER BY key, updated_at DESC.';
+				  HINT = 'Let the view give one row a key, or declare the load with on_duplicate => ''latest'' and order_by.';
 	END IF;
 END
 $$;

@@ -36,7 +36,10 @@ GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, 
 	etl._placeholder_tokens, etl._check_placeholders, etl._check_record_path, etl._for_each_columns,
 	etl._check_columns, etl._argument_columns, etl._check_arguments, etl._check_scd2_options, etl._scd2_roles, etl._has_unique_index,
 	etl._views_and_tables_read, etl._tables_read, etl._reads_interval, etl._tasks, etl._task_dependencies, etl._task_order, etl._helper_views,
-	etl._create_raw_table, etl._create_raw_views, etl._create_target, etl._create_observations, etl._keeps_observations,
+	etl._create_raw_table, etl._create_raw_views, etl._create_target, etl._view_columns, etl._check_load_policies, etl._check_parent, etl._task_name, etl._add_mark_columns,
+	etl._observation_form, etl._observation_columns, etl._drop_other_observations, etl._create_observations, etl._add_missing_columns, etl._reset_observations,
+	etl._column_type, etl._schema_differences, etl._is_wider, etl._column_dependents, etl._alter_target, etl._change_schema,
+	etl._check_partition_option,
 	etl._create_scd2_target, etl._create_scd2_observations,
 	etl._option_list, etl._argument, etl._table_sql, etl._helper_views_sql, etl._task_sql,
 	etl._template_options, etl._template_source, etl._template_sql, etl._check_template_schema TO PUBLIC;
@@ -53,7 +56,10 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._reconcile, etl._expire_loads, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
 	etl._partition_of_key, etl._partition_is_unneeded,
 	etl._equality_operator, etl._same, etl._key_match, etl._materialize_source, etl._check_source_keys,
-	etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._is_snapshot,
+	etl._observations_follow, etl._prepare_target, etl._prepare_targets, etl._record_view_columns,
+	etl._partition_bounds, etl._period_start, etl._usual_period, etl._ensure_partitions, etl._retained_targets_of, etl._drop_expired_partition,
+	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
+	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._failing_rows_query, etl._run_check TO PUBLIC;
 

@@ -223,6 +223,9 @@ BEGIN
 	IF etl._expire_loads(task_run_id) > 0 THEN
 		RETURN true;		-- committed first: what is hidden is reclaimed in the next step
 	END IF;
+	IF etl._drop_expired_partition(task_run_id) THEN
+		RETURN true;
+	END IF;
 	FOR n IN SELECT * FROM etl._raw_tables_of(task_run_id) LOOP
 		PERFORM etl._report(format('reclaiming superseded loads of %I.%I', n.raw_schema, n.raw_table));
 		IF etl._reclaim(n.raw_schema, n.raw_table) THEN

@@ -53,6 +53,22 @@ targets_to_lock(int64 task_run_id, int attempt)
 	return result;
 }
 
+/*
+ * The DDL that loads need, or their refusal, in a transaction of its own: the publication
+ * itself then takes no lock that readers would feel.
+ */
+static void
+prepare_targets(int64 task_run_id, int attempt)
+{
+	Oid types[] = {INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(task_run_id), Int32GetDatum(attempt)};
+
+	evidence_reset();
+	sql_begin();
+	sql_call("SELECT etl._prepare_targets($1, $2)", 2, types, values, NULL);
+	sql_commit();
+}
+
 /* One try: everything from the locks to the commit. */
 static void
 publish_once(int64 task_run_id, int attempt, List *targets)
@@ -126,8 +142,11 @@ void
 publish_run(int64 task_run_id, int attempt)
 {
 	MemoryContext context = CurrentMemoryContext;
-	List *volatile targets = targets_to_lock(task_run_id, attempt);
+	List *volatile targets;
 
+	prepare_targets(task_run_id, attempt);
+	MemoryContextSwitchTo(context);
+	targets = targets_to_lock(task_run_id, attempt);
 	for (int retry = 0;; retry++)
 	{
 		volatile bool again = false;
