@@ -80,12 +80,42 @@ END
 $$;
 COMMENT ON FUNCTION etl._replace_rows(regclass, text[], text) IS 'replaces the rows of a scope by pg_temp.etl_source, when they differ at all';
 
+-- Into a scope that has no rows there is only to insert.
+CREATE FUNCTION etl._insert_source(target regclass, key text[], touch text[]) RETURNS etl._load_counts
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts etl._load_counts := (0, 0, 0, 0);
+	columns text[] := (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'pg_temp.etl_source'::regclass AND attnum > 0 AND NOT attisdropped);
+BEGIN
+	EXECUTE format('INSERT INTO %s (%s%s) SELECT %2$s%4$s FROM pg_temp.etl_source%5$s', target, etl._column_list(columns), coalesce(etl._column_list(touch, ', %I', ''), ''),
+		coalesce(etl._column_list(touch, ', statement_timestamp()', ''), ''), coalesce(' ORDER BY ' || etl._column_list(key), ''));
+	GET DIAGNOSTICS counts.inserted = ROW_COUNT;
+	RETURN counts;
+END
+$$;
+COMMENT ON FUNCTION etl._insert_source(regclass, text[], text[]) IS 'inserts the rows of pg_temp.etl_source';
+
+CREATE FUNCTION etl._has_rows(target regclass, scope text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	result boolean;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s t WHERE (%s))', target, scope) INTO result;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION etl._has_rows(regclass, text) IS 'whether the target has rows in a scope';
+
 -- mode full: the target is what the view gives.
 CREATE FUNCTION etl._load_full(target regclass, key text[], touch text[]) RETURNS etl._load_counts
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF key IS NULL THEN
+	IF NOT etl._has_rows(target, 'true') THEN
+		RETURN etl._insert_source(target, key, touch);
+	ELSIF key IS NULL THEN
 		RETURN etl._replace_rows(target, touch, 'true');
 	END IF;
 	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', true);
@@ -102,6 +132,7 @@ DECLARE
 	since text;
 	until text;
 	outside bigint;
+	scope text;
 	sample text;
 BEGIN
 	IF column_type = 'timestamptz'::regtype THEN
@@ -125,11 +156,13 @@ BEGIN
 				  DETAIL = format('%s of one is %s; the interval is %s to %s.', partition_by, coalesce(sample, 'null'), since, until),
 				  HINT = 'Filter the view by etl.data_interval_start() and etl.data_interval_end(), or use another mode.';
 	END IF;
-	IF key IS NULL THEN
-		RETURN etl._replace_rows(target, touch, format('t.%1$I >= %2$L::%4$s AND t.%1$I < %3$L::%4$s', partition_by, since, until, column_type));
+	scope := format('t.%1$I >= %2$L::%4$s AND t.%1$I < %3$L::%4$s', partition_by, since, until, column_type);
+	IF NOT etl._has_rows(target, scope) THEN
+		RETURN etl._insert_source(target, key, touch);
+	ELSIF key IS NULL THEN
+		RETURN etl._replace_rows(target, touch, scope);
 	END IF;
-	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch,
-		format('t.%1$I >= %2$L::%4$s AND t.%1$I < %3$L::%4$s', partition_by, since, until, column_type), true);
+	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch, scope, true);
 END
 $$;
 COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name, text) IS 'mode partition: replaces the rows of the run''s data interval';
@@ -150,6 +183,7 @@ DECLARE
 	assignments text;
 	same text;
 	source_rows bigint;
+	known boolean;		-- whether the interval has been run before
 BEGIN
 	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
 		   string_agg('s.' || quote_ident(a.attname), ', ' ORDER BY a.attnum),
@@ -160,19 +194,24 @@ BEGIN
 	-- affected are all keys of the interval, not only those it changed: a target that was
 	-- made anew, or changed by hand, comes right again by running the interval
 	EXECUTE format('CREATE TEMPORARY TABLE etl_affected ON COMMIT DROP AS SELECT %s FROM pg_temp.etl_source s', s_key_list);
-	-- observations of intervals within this one are replaced by it, as their raw loads are
-	EXECUTE format('WITH gone AS (DELETE FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval >= $2 AND o.observed_interval < $3
-			AND NOT (o.observed_interval = $2 AND EXISTS (SELECT FROM pg_temp.etl_source s WHERE %2$s)) RETURNING %3$s)
-		INSERT INTO pg_temp.etl_affected SELECT * FROM gone EXCEPT SELECT * FROM pg_temp.etl_affected', observations, o_matches_s, o_key_list)
-	USING pipeline, etl.data_interval_start(), etl.data_interval_end();
-	IF assignments IS NOT NULL THEN
-		EXECUTE format('UPDATE %1$s o SET %2$s FROM pg_temp.etl_source s
-			WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %3$s AND NOT (%4$s)', observations, assignments, o_matches_s, same)
-		USING pipeline, etl.data_interval_start();
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE observed_pipeline = $1 AND observed_interval >= $2 AND observed_interval < $3)', observations)
+	INTO known USING pipeline, etl.data_interval_start(), etl.data_interval_end();
+	IF known THEN
+		-- observations of intervals within this one are replaced by it, as their raw loads are
+		EXECUTE format('WITH gone AS (DELETE FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval >= $2 AND o.observed_interval < $3
+				AND NOT (o.observed_interval = $2 AND EXISTS (SELECT FROM pg_temp.etl_source s WHERE %2$s)) RETURNING %3$s)
+			INSERT INTO pg_temp.etl_affected SELECT * FROM gone EXCEPT SELECT * FROM pg_temp.etl_affected', observations, o_matches_s, o_key_list)
+		USING pipeline, etl.data_interval_start(), etl.data_interval_end();
+		IF assignments IS NOT NULL THEN
+			EXECUTE format('UPDATE %1$s o SET %2$s FROM pg_temp.etl_source s
+				WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %3$s AND NOT (%4$s)', observations, assignments, o_matches_s, same)
+			USING pipeline, etl.data_interval_start();
+		END IF;
 	END IF;
 	EXECUTE format('INSERT INTO %1$s (%2$s, observed_pipeline, observed_interval)
 		SELECT %3$s, $1, $2 FROM pg_temp.etl_source s
-		WHERE NOT EXISTS (SELECT FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %4$s)', observations, columns, selected, o_matches_s)
+		WHERE NOT EXISTS (SELECT FROM %1$s o WHERE o.observed_pipeline = $1 AND o.observed_interval = $2 AND %4$s) ORDER BY %5$s',
+		observations, columns, selected, CASE WHEN known THEN o_matches_s ELSE 'false' END, s_key_list)
 	USING pipeline, etl.data_interval_start();
 	ANALYZE pg_temp.etl_affected;
 	-- the version decides; without one, or when it is the same, the later interval does
