@@ -37,12 +37,14 @@ BEGIN
 		RAISE EXCEPTION 'mode scd2 needs a key'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell things apart, whatever their version, for example key => ''{customer_id}''.';
 	END IF;
-	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,deletes,effective_at,open_end,touch,tracked,whole_history}');
+	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,open_end,touch,tracked,whole_history}');
 	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options) e ORDER BY 1 LOOP
 		problem := CASE
 			WHEN entry.name = 'effective_at' AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the column of the view that says from when on a row holds.'
 			WHEN entry.name = 'deletes' AND (entry.type <> 'string' OR entry.text NOT IN ('ignore', 'close', 'new_row'))
 				THEN 'What becomes of a key that is gone: ignore, close (its last version ends) or new_row (a version with is_deleted).'
+			WHEN entry.name = 'compare' AND (entry.type <> 'string' OR entry.text NOT IN ('columns', 'hash'))
+				THEN 'How versions are told apart: columns (each tracked one by its equality) or hash (of their text, together).'
 			WHEN entry.name = 'open_end' AND (entry.type <> 'string' OR entry.text !~ '^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2})$')
 				THEN 'The end of versions that still hold: infinity or a date such as 9999-12-31.'
 			WHEN entry.name = 'whole_history' AND entry.type <> 'boolean' THEN 'It is true when the view gives all versions of all keys, whatever the interval.'

@@ -23,7 +23,8 @@ CREATE TYPE etl._scd2_shape AS (
 	open_end text,
 	timezone text,			-- of the intervals, when the validity has none
 	kind text,				-- snapshot, changes or history
-	deletes text);
+	deletes text,
+	compare text);			-- versions by their columns, or by a hash of them
 COMMENT ON TYPE etl._scd2_shape IS 'how mode scd2 fills a target: columns by their use, policies';
 
 -- What to do, from the declaration and the catalog as it is now.
@@ -65,6 +66,7 @@ BEGIN
 					   WHEN options ->> 'deletes' IN ('close', 'new_row') OR etl._is_snapshot(pipeline, source) THEN 'snapshot'
 					   ELSE 'changes' END;
 	shape.deletes := CASE WHEN shape.kind <> 'snapshot' THEN 'ignore' ELSE coalesce(options ->> 'deletes', 'close') END;
+	shape.compare := coalesce(options ->> 'compare', 'columns');
 	RETURN shape;
 END
 $$;
@@ -207,6 +209,9 @@ BEGIN
 	-- a version begins where the tracked columns differ from what was said before
 	SELECT string_agg(etl._same('f', 'p', a.attname, a.atttypid), ' AND ') INTO same
 	FROM pg_attribute a WHERE a.attrelid = target AND a.attname = ANY (shape.tracked) AND NOT a.attisdropped;
+	IF shape.compare = 'hash' THEN
+		same := format('md5(row(%s)::text) = f.etl_before', etl._column_list(shape.tracked, 'f.%I'));
+	END IF;
 	steps := steps || format('compared AS (
 		SELECT e.*, lag(etl_present) OVER w AS etl_was, bool_or(etl_present) OVER w AS etl_begun%2$s
 		FROM events e WINDOW w AS (PARTITION BY %1$s ORDER BY etl_effective)),
@@ -219,9 +224,11 @@ BEGIN
 	spans AS (
 		SELECT %1$s%6$s, etl_present, etl_from, coalesce(lead(etl_from) OVER w, %7$L::%8$s) AS etl_to FROM versions WINDOW w AS (PARTITION BY %1$s ORDER BY etl_from))',
 		key_list,
-		coalesce(', ' || (SELECT string_agg(format('lag(%I) OVER w AS etl_p%s', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)), ''),
+		CASE WHEN shape.compare = 'hash' THEN format(', lag(md5(row(%s)::text)) OVER w AS etl_before', etl._column_list(shape.tracked))
+			 ELSE coalesce(', ' || (SELECT string_agg(format('lag(%I) OVER w AS etl_p%s', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)), '') END,
 		coalesce(same, 'true'), etl._column_list(shape.key, 'f.%I'),
-		coalesce(' CROSS JOIN LATERAL (SELECT ' || (SELECT string_agg(format('etl_p%2$s AS %1$I', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)) || ') p', ''),
+		CASE WHEN shape.compare = 'hash' THEN '' ELSE
+			coalesce(' CROSS JOIN LATERAL (SELECT ' || (SELECT string_agg(format('etl_p%2$s AS %1$I', c, n), ', ') FROM unnest(shape.tracked) WITH ORDINALITY t(c, n)) || ') p', '') END,
 		coalesce(', ' || etl._column_list(shape.columns, 'CASE WHEN etl_present THEN %1$I ELSE lag(%1$I) OVER w END AS %1$I'), ''), shape.open_end, shape.validity);
 	DROP TABLE IF EXISTS pg_temp.etl_wanted;
 	EXECUTE format('CREATE TEMPORARY TABLE etl_wanted ON COMMIT DROP AS WITH %1$s
