@@ -7,14 +7,14 @@
 # keeps observations, "order_free false" shows the mode without, so that the difference is the
 # price of order-freedom. Mode scd2 stands beside the two statements of a dbt snapshot.
 #
-# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS]     (defaults 10000, 2000 and 5)
+# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS]     (defaults 20000, 1900 and 5)
 # Sizes are BASE, 10 x BASE and 100 x BASE rows. It uses the database that psql's environment
 # leads to, which has the extension, in a schema bench_loads and a pipeline bench_loads of its
 # own that it drops at the end. Times are medians, in milliseconds, of the load alone.
 set -euo pipefail
 
-base=${1:-10000}
-changes=${2:-2000}
+base=${1:-20000}
+changes=${2:-1900}
 repeats=${3:-5}
 export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c search_path=pg_catalog"
 
