@@ -36,21 +36,21 @@ $$ SELECT etl._load_target('bench_loads', t.task, 'UTC', t.definition, t.task::r
 -- the milliseconds of a statement, undone: the median of several
 CREATE FUNCTION bench_loads.time(statement text, repeats integer) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-	began timestamptz;
-	took double precision[] := '{}';
+    began timestamptz;
+    took double precision[] := '{}';
 BEGIN
-	FOR i IN 0 .. repeats LOOP
-		BEGIN
-			began := clock_timestamp();
-			EXECUTE statement;
-			IF i > 0 THEN		-- the first warms up
-				took := took || extract(epoch FROM clock_timestamp() - began)::double precision * 1000;
-			END IF;
-			RAISE EXCEPTION 'undo' USING ERRCODE = 'P0099';
-		EXCEPTION WHEN SQLSTATE 'P0099' THEN NULL;
-		END;
-	END LOOP;
-	RETURN round((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t) FROM unnest(took) t)::numeric, 1);
+    FOR i IN 0 .. repeats LOOP
+        BEGIN
+            began := clock_timestamp();
+            EXECUTE statement;
+            IF i > 0 THEN        -- the first warms up
+                took := took || extract(epoch FROM clock_timestamp() - began)::double precision * 1000;
+            END IF;
+            RAISE EXCEPTION 'undo' USING ERRCODE = 'P0099';
+        EXCEPTION WHEN SQLSTATE 'P0099' THEN NULL;
+        END;
+    END LOOP;
+    RETURN round((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t) FROM unnest(took) t)::numeric, 1);
 END $$;
 
 CREATE VIEW bench_loads.txf_today AS SELECT id, at, a, b, c FROM bench_loads.raw WHERE day = etl.run_date();
