@@ -7,14 +7,14 @@
 # keeps observations, "order_free false" shows the mode without, so that the difference is the
 # price of order-freedom. Mode scd2 stands beside the two statements of a dbt snapshot.
 #
-# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS]     (defaults 10000, 2000 and 5)
+# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS]     (defaults 20000, 1900 and 5)
 # Sizes are BASE, 10 x BASE and 100 x BASE rows. It uses the database that psql's environment
 # leads to, which has the extension, in a schema bench_loads and a pipeline bench_loads of its
 # own that it drops at the end. Times are medians, in milliseconds, of the load alone.
 set -euo pipefail
 
-base=${1:-10000}
-changes=${2:-2000}
+base=${1:-20000}
+changes=${2:-1900}
 repeats=${3:-5}
 export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c search_path=pg_catalog"
 
@@ -36,21 +36,21 @@ $$ SELECT etl._load_target('bench_loads', t.task, 'UTC', t.definition, t.task::r
 -- the milliseconds of a statement, undone: the median of several
 CREATE FUNCTION bench_loads.time(statement text, repeats integer) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-	began timestamptz;
-	took double precision[] := '{}';
+    began timestamptz;
+    took double precision[] := '{}';
 BEGIN
-	FOR i IN 0 .. repeats LOOP
-		BEGIN
-			began := clock_timestamp();
-			EXECUTE statement;
-			IF i > 0 THEN		-- the first warms up
-				took := took || extract(epoch FROM clock_timestamp() - began)::double precision * 1000;
-			END IF;
-			RAISE EXCEPTION 'undo' USING ERRCODE = 'P0099';
-		EXCEPTION WHEN SQLSTATE 'P0099' THEN NULL;
-		END;
-	END LOOP;
-	RETURN round((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t) FROM unnest(took) t)::numeric, 1);
+    FOR i IN 0 .. repeats LOOP
+        BEGIN
+            began := clock_timestamp();
+            EXECUTE statement;
+            IF i > 0 THEN        -- the first warms up
+                took := took || extract(epoch FROM clock_timestamp() - began)::double precision * 1000;
+            END IF;
+            RAISE EXCEPTION 'undo' USING ERRCODE = 'P0099';
+        EXCEPTION WHEN SQLSTATE 'P0099' THEN NULL;
+        END;
+    END LOOP;
+    RETURN round((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t) FROM unnest(took) t)::numeric, 1);
 END $$;
 
 CREATE VIEW bench_loads.txf_today AS SELECT id, at, a, b, c FROM bench_loads.raw WHERE day = etl.run_date();

@@ -4,11 +4,14 @@
 CREATE TYPE etl._load_counts AS (inserted bigint, updated bigint, deleted bigint, unchanged bigint);
 COMMENT ON TYPE etl._load_counts IS 'what a load changed in its target';
 
+-- Keyed lookups are many and of rows that are close together or cached: taken for scattered
+-- reads of a disk, they would lose against reading all of a table of some size.
+--
 -- Makes the rows of target in a scope equal to those of a relation with the same key.
 -- wanted: a relation with the source's columns; scope: a condition on alias t, the rows
 -- of the target it is about, no others are touched; remove: whether it may delete.
 CREATE FUNCTION etl._apply_difference(target regclass, wanted text, key text[], touch text[], scope text, remove boolean)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
 AS $$
 DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);
@@ -171,7 +174,7 @@ COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name
 -- then each key it concerns takes its best observation of any interval; with mode delta its
 -- first, as what is there already is not said anew by a later interval.
 CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[], first_counts boolean)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
 AS $$
 DECLARE
 	counts etl._load_counts;
@@ -220,7 +223,7 @@ BEGIN
 		ORDER BY %1$s%5$s, s.observed_interval %6$s, s.observed_pipeline',
 		s_key_list, selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END,
 		CASE WHEN first_counts THEN 'ASC' ELSE 'DESC' END);
-	ANALYZE pg_temp.etl_winner;
+	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
 	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
 		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
 	SELECT count(*) INTO source_rows FROM pg_temp.etl_source;

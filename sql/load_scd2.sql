@@ -237,7 +237,7 @@ BEGIN
 		FROM spans WHERE etl_present%6$s', array_to_string(steps, E',\n'), key_list, column_list, shape.open_end, shape.validity,
 		CASE shape.deletes WHEN 'new_row' THEN ' OR true' ELSE '' END)
 	USING shape.timezone;
-	ANALYZE pg_temp.etl_wanted;
+	EXECUTE format('ANALYZE pg_temp.etl_wanted (%s, etl_from)', key_list);
 END
 $$;
 COMMENT ON FUNCTION etl._scd2_fold(etl._scd2_shape, regclass, regclass) IS 'mode scd2: folds what was said of the keys in pg_temp.etl_affected into their versions, pg_temp.etl_wanted';
@@ -268,7 +268,7 @@ BEGIN
 		etl._column_list(shape.key, 't.%I'), etl._column_list(filled, 't.%I'), target, etl._column_list(shape.key, 'a.%1$I = t.%1$I', ' AND '));
 	GET DIAGNOSTICS present_rows = ROW_COUNT;
 	IF present_rows > 0 THEN
-		ANALYZE pg_temp.etl_present;
+		EXECUTE format('ANALYZE pg_temp.etl_present (etl_row, %s)', key_list);
 		EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = t.etl_row FROM pg_temp.etl_present t WHERE %s AND t.%I = w.etl_from', t_is_w, shape.valid_from);
 		EXECUTE format('UPDATE pg_temp.etl_wanted w SET etl_replaces = m.etl_row FROM (
 				SELECT DISTINCT ON (etl_row) %1$s, etl_from, etl_row FROM (
@@ -374,7 +374,7 @@ BEGIN
 	END IF;
 	-- a worker has it already; whoever else loads must not have rows moved under way
 	EXECUTE format('LOCK TABLE %s, %s, %s IN SHARE ROW EXCLUSIVE MODE', target, observations, snapshots);
-	source_rows := etl._materialize_source(source, observations);
+	source_rows := etl._materialize_source(source, observations, key);
 	IF definition ? 'order_by' THEN
 		source_rows := source_rows - etl._keep_latest(array_remove(key || shape.effective_at, NULL), (SELECT array_agg(c ORDER BY n) FROM jsonb_array_elements_text(definition -> 'order_by') WITH ORDINALITY e(c, n)));
 	END IF;

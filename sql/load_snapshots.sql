@@ -23,7 +23,7 @@ $$;
 COMMENT ON FUNCTION etl._mark_absent(regclass, text[], text[], timestamptz) IS 'deletes => mark: marks the keys that pg_temp.etl_source lacks';
 
 CREATE FUNCTION etl._load_snapshot_runs(target regclass, observations regclass, snapshots regclass, pipeline text, key text[], version text, touch text[], deletes text)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
 AS $$
 DECLARE
 	shape etl._scd2_shape;
@@ -62,7 +62,7 @@ BEGIN
 		etl._column_list(key, 'o.%I'), observations, etl._key_match('o', 'a', target, key),
 		CASE deletes WHEN 'delete' THEN 's.etl_until = ''infinity''' ELSE 'true' END,
 		CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
-	ANALYZE pg_temp.etl_winner;
+	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
 	IF deletes = 'mark' THEN
 		EXECUTE format('SELECT count(*) FROM pg_temp.etl_winner s JOIN %s t ON %s WHERE s.is_deleted AND t.is_deleted IS NOT TRUE', target, etl._key_match('t', 's', target, key)) INTO marked;
 	END IF;

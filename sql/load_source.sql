@@ -23,7 +23,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._key_match(text, text, regclass, text[]) IS 'an SQL condition that two aliases have the same key, whatever the search_path';
 
-CREATE FUNCTION etl._materialize_source(source regclass, target regclass) RETURNS bigint
+-- Statistics are for the columns it is joined by, if there are any: those of all cost as much as
+-- writing the rows.
+CREATE FUNCTION etl._materialize_source(source regclass, target regclass, key text[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -35,11 +37,11 @@ BEGIN
 	EXECUTE format('CREATE TEMPORARY TABLE etl_source ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA', columns, target);
 	EXECUTE format('INSERT INTO pg_temp.etl_source (%1$s) SELECT %1$s FROM %2$s', columns, source);
 	GET DIAGNOSTICS source_rows = ROW_COUNT;
-	ANALYZE pg_temp.etl_source;
+	EXECUTE 'ANALYZE pg_temp.etl_source' || coalesce(' (' || (SELECT string_agg(quote_ident(k), ', ') FROM unnest(key) k) || ')', '');
 	RETURN source_rows;
 END
 $$;
-COMMENT ON FUNCTION etl._materialize_source(regclass, regclass) IS 'evaluates a load''s view once into pg_temp.etl_source, with the types of the target; returns the number of rows';
+COMMENT ON FUNCTION etl._materialize_source(regclass, regclass, text[]) IS 'evaluates a load''s view once into pg_temp.etl_source, with the types of the target; returns the number of rows';
 
 CREATE FUNCTION etl._check_source_keys(source regclass, key text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -79,7 +79,7 @@ BEGIN
 		RETURN counts;
 	END IF;
 	IF mode <> 'scd2' THEN
-		PERFORM etl._materialize_source(source, target);
+		PERFORM etl._materialize_source(source, target, key);
 		PERFORM etl._keep_latest(key, order_by) WHERE order_by IS NOT NULL;
 		PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
 	END IF;
