@@ -115,7 +115,7 @@ stop_clusters_below() {
 install_what_is_missing() {
     local packages
     step "Packages (PostgreSQL $PG_MAJOR)"
-    read -ra packages <<<"$(build_packages) postgresql-$PG_MAJOR-cron perl libipc-run-perl"
+    read -ra packages <<<"$(build_packages) postgresql-$PG_MAJOR-cron postgresql-$PG_MAJOR-pgtap perl libipc-run-perl"
     install_packages "${packages[@]}"
 }
 

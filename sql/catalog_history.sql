@@ -13,7 +13,7 @@ CREATE TABLE etl.run (
 	run_date			date NOT NULL,
 	timezone			text NOT NULL,
 	interval_is_open	boolean NOT NULL DEFAULT false,
-	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess')),
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess', 'feed')),
 	state				text NOT NULL DEFAULT 'queued',
 	request_id			bigint,
 	caller_pid			integer,
@@ -238,7 +238,7 @@ CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
 CREATE SEQUENCE etl.check_result_id_seq;
 CREATE TABLE etl.check_result (
 	check_result_id bigint PRIMARY KEY DEFAULT nextval('etl.check_result_id_seq'),
-	run_id			bigint NOT NULL,
+	run_id			bigint,
 	pipeline		text NOT NULL,
 	check_name		text NOT NULL,
 	target			text NOT NULL,
@@ -253,6 +253,7 @@ CREATE TABLE etl.check_result (
 	checked_at		timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE etl.check_result IS 'the outcome of each check of each attempt, kept also when the publication was rolled back; read etl.check_results';
+COMMENT ON COLUMN etl.check_result.run_id IS 'NULL: by hand, etl.run_checks(record => true)';
 CREATE INDEX check_result_run ON etl.check_result (run_id);
 
 CREATE SEQUENCE etl.log_id_seq;

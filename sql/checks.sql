@@ -1,135 +1,123 @@
--- Data-quality checks: each type is a query for the rows that fail, or a figure to compare.
+-- Running a check: each type is a query for the rows that fail, or a figure to compare.
 
-CREATE FUNCTION etl._argument_columns(relation regclass, arguments jsonb, entry text) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+CREATE TYPE etl._check_outcome AS (passed boolean, failing_rows bigint, figure text, threshold text, unit text, severity text, sample jsonb);
+COMMENT ON TYPE etl._check_outcome IS 'what a check found; severity as declared, or what freshness makes of it';
+
+-- What a row of a sample may take, in bytes: samples are evidence, not a copy of the data.
+CREATE FUNCTION etl._sampled(row_value jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	columns text[];
-BEGIN
-	IF jsonb_typeof(arguments -> entry) IS DISTINCT FROM 'array' OR jsonb_array_length(arguments -> entry) = 0 THEN
-		RAISE EXCEPTION 'this check needs "%", a list of columns', entry
-			USING ERRCODE = 'invalid_parameter_value', HINT = format('For example {"%s": ["order_id"]}.', entry);
-	END IF;
-	SELECT array_agg(c ORDER BY n) INTO columns FROM jsonb_array_elements_text(arguments -> entry) WITH ORDINALITY e(c, n);
-	PERFORM etl._check_columns(relation, columns, format('"%s"', entry));
-	RETURN columns;
-END
+	SELECT CASE WHEN octet_length(row_value::text) <= 4000 THEN row_value
+				ELSE (SELECT coalesce(jsonb_object_agg(key, CASE WHEN octet_length(value::text) <= 200 THEN value ELSE to_jsonb(left(value::text, 100) || '…') END), '{}')
+					  FROM (SELECT e.key, e.value FROM jsonb_each(row_value) e LIMIT 50) bounded) END
 $$;
-COMMENT ON FUNCTION etl._argument_columns(regclass, jsonb, text) IS 'a list of existing columns among a check''s arguments';
+COMMENT ON FUNCTION etl._sampled(jsonb) IS 'a failing row as evidence keeps it: long values of long rows are cut';
 
-CREATE FUNCTION etl._check_arguments(relation regclass, check_type text, arguments jsonb) RETURNS void
+CREATE FUNCTION etl._run_row_check(relation regclass, definition jsonb, counted text) RETURNS etl._check_outcome
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	n record;
-	referenced regclass;
-	entry text;
+	outcome etl._check_outcome;
+	query text := etl._failing_rows_query(relation, definition ->> 'check_type', definition -> 'arguments', counted);
+	mostly numeric := coalesce((definition ->> 'mostly')::numeric, 1);
+	is_unique boolean := definition ->> 'check_type' = 'unique';
+	failing bigint;
+	row_total bigint;
+	allowed bigint := 0;
 BEGIN
-	CASE check_type
-	WHEN 'not_null', 'unique' THEN
-		PERFORM etl._check_option_names(format('arguments of check %s', check_type), arguments, '{columns}');
-		PERFORM etl._argument_columns(relation, arguments, 'columns');
-	WHEN 'relationships' THEN
-		PERFORM etl._check_option_names('arguments of check relationships', arguments, '{columns,to,to_columns}');
-		PERFORM etl._argument_columns(relation, arguments, 'columns');
-		IF arguments ->> 'to' IS NULL THEN
-			RAISE EXCEPTION 'check relationships needs "to"'
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'It names the referenced table, for example {"columns": ["user_id"], "to": "analytics.dim_users"}.';
-		END IF;
-		n := etl._parse_name(arguments ->> 'to');
-		referenced := etl._relation(n.schema_name, n.relation_name);
-		IF referenced IS NULL THEN
-			RAISE EXCEPTION 'relation "%" does not exist', arguments ->> 'to'
-				USING ERRCODE = 'undefined_table', HINT = 'The entry "to" names the referenced table as schema.table.';
-		END IF;
-		PERFORM etl._argument_columns(referenced, coalesce(arguments, '{}') || jsonb_build_object('to_columns', coalesce(arguments -> 'to_columns', arguments -> 'columns')), 'to_columns');
-		IF jsonb_array_length(coalesce(arguments -> 'to_columns', arguments -> 'columns')) <> jsonb_array_length(arguments -> 'columns') THEN
-			RAISE EXCEPTION '"columns" and "to_columns" of check relationships differ in number'
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'Each column refers to one column of the other table.';
-		END IF;
-		BEGIN
-			EXECUTE 'EXPLAIN ' || etl._failing_rows_query(relation, check_type, arguments);
-		EXCEPTION WHEN undefined_function THEN
-			RAISE EXCEPTION 'columns of check relationships cannot be compared: %', SQLERRM
-				USING ERRCODE = 'datatype_mismatch', HINT = 'A column and the one it refers to have the same type.';
-		END;
-	WHEN 'row_count' THEN
-		PERFORM etl._check_option_names('arguments of check row_count', arguments, '{min,max}');
-		IF NOT arguments ?| '{min,max}' THEN
-			RAISE EXCEPTION 'check row_count needs "min" or "max"'
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"min": 1}.';
-		END IF;
-		FOREACH entry IN ARRAY '{min,max}'::text[] LOOP
-			IF arguments ? entry AND (jsonb_typeof(arguments -> entry) <> 'number' OR (arguments ->> entry) !~ '^[0-9]{1,18}$') THEN
-				RAISE EXCEPTION 'invalid "%" of check row_count: %', entry, arguments -> entry
-					USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a whole number of rows.';
-			END IF;
-		END LOOP;
-		IF (arguments ->> 'min')::bigint > (arguments ->> 'max')::bigint THEN
-			RAISE EXCEPTION '"min" of check row_count is greater than "max"' USING ERRCODE = 'invalid_parameter_value';
-		END IF;
-	ELSE
-		RAISE EXCEPTION 'unknown check type "%"', check_type
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Check types are: not_null, unique, relationships, row_count.';
-	END CASE;
+	-- of unique, a failing row of the result is a value, but mostly is about rows of the table
+	EXECUTE format('SELECT count(*), coalesce(%s, 0) FROM (%s) q', CASE WHEN is_unique THEN 'sum(q.occurrences)' ELSE 'count(*)' END, query) INTO outcome.failing_rows, failing;
+	IF mostly < 1 AND failing > 0 THEN
+		EXECUTE format('SELECT count(*) FROM %s t WHERE %s', relation, counted) INTO row_total;
+		allowed := floor((1 - mostly) * row_total);
+	END IF;
+	outcome.passed := failing <= allowed;
+	outcome.figure := CASE WHEN mostly < 1 THEN failing ELSE outcome.failing_rows END::text;
+	outcome.unit := 'failing rows';
+	outcome.threshold := CASE WHEN row_total IS NULL THEN '0 failing rows' ELSE format('%s of %s rows', allowed, row_total) END;
+	outcome.sample := '[]';
+	IF failing > 0 THEN
+		EXECUTE format('SELECT coalesce(jsonb_agg(etl._sampled(to_jsonb(q))), ''[]'') FROM (%s LIMIT %s) q', query, coalesce(definition #>> '{options,sample}', '5')) INTO outcome.sample;
+	END IF;
+	RETURN outcome;
 END
 $$;
-COMMENT ON FUNCTION etl._check_arguments(regclass, text, jsonb) IS 'raises for arguments a check type does not take';
+COMMENT ON FUNCTION etl._run_row_check(regclass, jsonb, text) IS 'runs a check about single rows';
 
--- The rows that break a rule, as a query; NULL for rules about a figure of the whole table.
-CREATE FUNCTION etl._failing_rows_query(relation regclass, check_type text, arguments jsonb) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- How many rows came, against what came in the runs before: outside of the mean by more
+-- than some standard deviations, and by more than a part of it, as a steady source has none.
+CREATE FUNCTION etl._run_volume_check(pipeline text, check_name text, arguments jsonb, row_total bigint) RETURNS etl._check_outcome
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	columns text[] := (SELECT array_agg(quote_ident(c) ORDER BY n) FROM jsonb_array_elements_text(arguments -> 'columns') WITH ORDINALITY e(c, n));
-	to_columns text[] := (SELECT array_agg(quote_ident(c) ORDER BY n)
-		FROM jsonb_array_elements_text(coalesce(arguments -> 'to_columns', arguments -> 'columns')) WITH ORDINALITY e(c, n));
-	n record;
+	outcome etl._check_outcome;
+	history record;
+	allowed numeric;
 BEGIN
-	CASE check_type
-	WHEN 'not_null' THEN
-		RETURN format('SELECT t.* FROM %s t WHERE %s', relation, (SELECT string_agg(format('t.%s IS NULL', c), ' OR ') FROM unnest(columns) c));
-	WHEN 'unique' THEN
-		-- as SQL has it: rows with a null among the columns are never duplicates
-		RETURN format('SELECT %1$s, count(*) AS occurrences FROM %2$s t WHERE %3$s GROUP BY %1$s HAVING count(*) > 1',
-			array_to_string(columns, ', '), relation, (SELECT string_agg(format('t.%s IS NOT NULL', c), ' AND ') FROM unnest(columns) c));
-	WHEN 'relationships' THEN
-		n := etl._parse_name(arguments ->> 'to');
-		RETURN format('SELECT t.* FROM %s t WHERE %s AND NOT EXISTS (SELECT FROM %I.%I r WHERE %s)', relation,
-			(SELECT string_agg(format('t.%s IS NOT NULL', c), ' AND ') FROM unnest(columns) c), n.schema_name, n.relation_name,
-			(SELECT string_agg(format('r.%s %s t.%s', r, coalesce(etl._equality_operator((SELECT a.atttypid FROM pg_attribute a
-				WHERE a.attrelid = etl._relation(n.schema_name, n.relation_name) AND quote_ident(a.attname) = r)), '='), c), ' AND ') FROM unnest(to_columns, columns) u(r, c)));
-	ELSE
-		RETURN NULL;
-	END CASE;
+	SELECT count(*) AS runs, avg(h.rows) AS mean, coalesce(stddev_samp(h.rows), 0) AS deviation INTO history
+	FROM (SELECT l.rows FROM (
+			SELECT DISTINCT ON (r.data_interval_start) r.run_id, c.figure::numeric AS rows
+			FROM etl.check_results c JOIN etl.runs r USING (run_id)
+			WHERE c.pipeline = _run_volume_check.pipeline AND c.check_name = _run_volume_check.check_name AND c.check_type = 'volume_anomaly'
+			  AND r.state = 'success' AND r.data_interval_start IS DISTINCT FROM etl.data_interval_start()
+			ORDER BY r.data_interval_start, r.run_id DESC, c.check_result_id DESC) l
+		  ORDER BY l.run_id DESC LIMIT coalesce((arguments ->> 'runs')::integer, 10)) h;
+	outcome.failing_rows := 0;
+	outcome.figure := row_total::text;
+	outcome.unit := 'rows';
+	outcome.sample := '[]';
+	IF history.runs < coalesce((arguments ->> 'min_runs')::integer, 3) THEN
+		outcome.passed := true;
+		outcome.threshold := format('nothing to compare with (%s runs)', history.runs);
+		RETURN outcome;
+	END IF;
+	allowed := greatest(coalesce((arguments ->> 'deviations')::numeric, 3) * history.deviation, coalesce((arguments ->> 'tolerance')::numeric, 0.1) * history.mean);
+	outcome.passed := abs(row_total - history.mean) <= allowed;
+	outcome.threshold := format('%s to %s rows (last %s runs)', greatest(ceil(history.mean - allowed), 0), floor(history.mean + allowed), history.runs);
+	RETURN outcome;
 END
 $$;
-COMMENT ON FUNCTION etl._failing_rows_query(regclass, text, jsonb) IS 'the query for rows that break a rule';
+COMMENT ON FUNCTION etl._run_volume_check(text, text, jsonb, bigint) IS 'compares a number of rows with the same check''s of earlier runs';
 
 -- Runs one check; the result is a value, whether it passed or not.
-CREATE FUNCTION etl._run_check(relation regclass, check_type text, arguments jsonb,
-	OUT passed boolean, OUT failing_rows bigint, OUT figure text, OUT threshold text, OUT sample jsonb)
+CREATE FUNCTION etl._run_check(pipeline text, check_name text, timezone text, relation regclass, definition jsonb, by_hand boolean) RETURNS etl._check_outcome
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	query text := etl._failing_rows_query(relation, check_type, arguments);
+	outcome etl._check_outcome;
+	check_type text := definition ->> 'check_type';
+	found_figure jsonb;		-- the queries' columns differ in type
 	row_total bigint;
+	scope_condition text;
+	counted text;
 BEGIN
-	sample := '[]';
-	IF query IS NOT NULL THEN
-		EXECUTE format('SELECT count(*), coalesce(jsonb_agg(f.failing) FILTER (WHERE f.ordinal <= 5), ''[]'')
-			FROM (SELECT to_jsonb(q) AS failing, row_number() OVER () AS ordinal FROM (%s) q) f', query)
-		INTO failing_rows, sample;
-		passed := failing_rows = 0;
-		figure := failing_rows::text;
-		threshold := '0 failing rows';
-		RETURN;
+	IF definition ->> 'scope' = 'run' AND etl.data_interval_start() IS NOT NULL THEN
+		scope_condition := etl._scope_condition(pipeline, timezone, relation, definition #>> '{options,interval_column}', by_hand);
+		IF scope_condition IS NULL THEN
+			RAISE EXCEPTION 'nothing tells which rows of % belong to a run', relation
+				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Declare check "%s" again, with options => ''{"interval_column": "…"}'' or scope => ''table''.', check_name);
+		END IF;
 	END IF;
-	EXECUTE format('SELECT count(*) FROM %s', relation) INTO row_total;
-	passed := row_total >= coalesce((arguments ->> 'min')::bigint, row_total) AND row_total <= coalesce((arguments ->> 'max')::bigint, row_total);
-	failing_rows := 0;
-	figure := row_total::text;
-	threshold := concat_ws(' and ', 'at least ' || (arguments ->> 'min'), 'at most ' || (arguments ->> 'max')) || ' rows';
+	counted := etl._counted_condition(scope_condition, definition ->> 'filter');
+	IF etl._counts_rows(check_type) THEN
+		outcome := etl._run_row_check(relation, definition, counted);
+	ELSIF check_type = 'volume_anomaly' THEN
+		EXECUTE etl._figure_query(relation, check_type, definition -> 'arguments', counted, timezone) INTO row_total;
+		outcome := etl._run_volume_check(pipeline, check_name, definition -> 'arguments', row_total);
+	ELSE
+		EXECUTE format('SELECT to_jsonb(q) FROM (%s) q', etl._figure_query(relation, check_type, definition -> 'arguments', counted, timezone)) INTO found_figure;
+		outcome.passed := found_figure ->> 'passed';
+		outcome.failing_rows := 0;
+		outcome.figure := found_figure ->> 'figure';
+		outcome.threshold := found_figure ->> 'threshold';
+		outcome.unit := nullif(found_figure ->> 'unit', '');
+		outcome.sample := '[]';
+		IF check_type = 'freshness' AND NOT outcome.passed THEN
+			outcome.severity := found_figure ->> 'severity';
+		END IF;
+	END IF;
+	outcome.severity := CASE WHEN outcome.severity = 'warn' THEN 'warn' ELSE definition ->> 'severity' END;
+	RETURN outcome;
 END
 $$;
-COMMENT ON FUNCTION etl._run_check(regclass, text, jsonb) IS 'runs one check and returns its figure, threshold and a sample of failing rows';
+COMMENT ON FUNCTION etl._run_check(text, text, text, regclass, jsonb, boolean) IS 'runs one check as the current role and returns what it found';

@@ -97,7 +97,10 @@ BEGIN
 		RETURN coalesce(etl._helper_views_sql(t.pipeline, etl._relation(t.target_schema, t.target_name)), '')
 			|| format('SELECT etl.add_check(%L, %L, %L', t.pipeline, target, d ->> 'check_type')
 			|| etl._argument('arguments', d ->> 'arguments') || etl._argument('name', t.task)
-			|| etl._argument('severity', d ->> 'severity') || options || E');\n';
+			|| etl._argument('severity', d ->> 'severity')
+			|| coalesce((SELECT string_agg(etl._argument(a.name, d ->> a.name), '' ORDER BY a.n) FROM unnest('{filter,mostly,scope}'::text[]) WITH ORDINALITY a(name, n)
+						 WHERE d ->> a.name IS NOT NULL), '')
+			|| options || E');\n';
 	ELSE
 		RETURN '';
 	END CASE;

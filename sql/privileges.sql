@@ -17,12 +17,12 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
 GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
-	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check,
+	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
 	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
-	etl.json_path_keys, etl.is_valid_json, etl.validate_json TO PUBLIC;
+	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
@@ -34,7 +34,8 @@ GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, 
 	etl._check_body, etl._body_strings, etl._check_path, etl._check_task_headers, etl._check_method, etl._check_body_parameter, etl._is_graphql, etl._is_graphql_body,
 	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag, etl._watermark_value, etl._watermark_compare, etl._record_time,
 	etl._placeholder_tokens, etl._check_placeholders, etl._check_record_path, etl._for_each_columns,
-	etl._check_columns, etl._argument_columns, etl._check_arguments, etl._check_scd2_options, etl._scd2_roles, etl._has_unique_index,
+	etl._check_columns, etl._argument_columns, etl._check_arguments, etl._check_argument, etl._check_entries, etl._check_types, etl._entry_problem, etl._normal_arguments,
+	etl._counts_rows, etl._column_type, etl._check_condition, etl._check_check_options, etl._prepare_check, etl._counted_condition, etl._check_scd2_options, etl._scd2_roles, etl._has_unique_index,
 	etl._views_and_tables_read, etl._tables_read, etl._reads_interval, etl._tasks, etl._task_dependencies, etl._task_order, etl._helper_views,
 	etl._create_raw_table, etl._create_raw_views, etl._create_target, etl._view_columns, etl._check_load_policies, etl._check_parent, etl._task_name, etl._add_mark_columns,
 	etl._observation_form, etl._observation_columns, etl._drop_other_observations, etl._create_observations, etl._add_missing_columns, etl._reset_observations,
@@ -61,7 +62,9 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
-	etl._failing_rows_query, etl._run_check TO PUBLIC;
+	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
+	etl._acting_owner, etl._interval_from, etl._record_check_results, etl._feed_load, etl._feed_quarantine, etl._advance_target, etl._latest_interval,
+	etl._run_check, etl._run_row_check, etl._run_volume_check TO PUBLIC;
 
 -- Schemas from data, drift and quarantine: declarations and verbs, what they are made of, and
 -- what a worker calls.

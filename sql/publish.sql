@@ -105,7 +105,7 @@ AS $$
 DECLARE
 	l record;
 	s record;
-	c record;
+	c etl._check_outcome;
 	counts etl._load_counts;
 	began timestamptz;
 	failures text[] := '{}';
@@ -135,14 +135,14 @@ BEGIN
 				RAISE EXCEPTION 'relation "%" of check "%" does not exist', etl._full_name(s.target_schema, s.target_name), s.task
 					USING ERRCODE = 'undefined_table', HINT = 'It was there when the check was declared; make it again, or declare the pipeline without the check.';
 			END IF;
-			c := etl._run_check(etl._relation(s.target_schema, s.target_name), s.definition ->> 'check_type', s.definition -> 'arguments');
+			c := etl._run_check(s.pipeline, s.task, s.timezone, etl._relation(s.target_schema, s.target_name), s.definition, false);
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'target', etl._full_name(s.target_schema, s.target_name), 'check_type', s.definition ->> 'check_type',
-				'severity', s.definition ->> 'severity', 'passed', c.passed, 'failing_rows', c.failing_rows,
+				'severity', c.severity, 'passed', c.passed, 'failing_rows', c.failing_rows,
 				'figure', c.figure, 'threshold', c.threshold, 'sample', c.sample));
-			IF NOT c.passed AND s.definition ->> 'severity' = 'error' THEN
+			IF NOT c.passed AND c.severity = 'error' THEN
 				failures := failures || format('check "%s" on %s: %s found, %s allowed', s.task,
-					etl._full_name(s.target_schema, s.target_name), c.figure || CASE WHEN c.failing_rows > 0 THEN ' failing rows' ELSE ' rows' END, c.threshold);
+					etl._full_name(s.target_schema, s.target_name), concat_ws(' ', c.figure, c.unit), c.threshold);
 			END IF;
 		END IF;
 	END LOOP;

@@ -110,8 +110,10 @@ COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as r
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
-		   c.figure, c.threshold, CASE WHEN etl._owns(r.owner) THEN c.sample END AS sample, c.attempt, c.checked_at
-	FROM etl.check_result c JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
+		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at
+	FROM etl.check_result c LEFT JOIN etl.run r USING (run_id)
+	LEFT JOIN etl.pipeline p ON c.run_id IS NULL AND p.pipeline = c.pipeline
+	WHERE etl._may_see(COALESCE(r.owner, p.owner));
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';
 
 CREATE VIEW etl.log WITH (security_barrier) AS
