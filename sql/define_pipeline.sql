@@ -205,6 +205,7 @@ BEGIN
 	DELETE FROM etl.target_state s WHERE s.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.watermark w WHERE w.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.task t WHERE t.pipeline = _forget_pipeline_as_owner.pipeline;
+	DELETE FROM etl.read_grant g WHERE g.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
 END
 $$;

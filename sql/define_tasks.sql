@@ -27,7 +27,7 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._forget_target_state_as_owner(text, text) IS 'does what etl._forget_target_state does, with the rights of the extension';
 COMMENT ON FUNCTION etl._forget_target_state(text, text) IS 'forgets how far a target has got: it was made anew';
 
-CREATE FUNCTION etl._save_task_as_owner(pipeline text, task text, kind text, target_schema name, target_name name,
+CREATE FUNCTION etl._write_task_as_owner(pipeline text, task text, kind text, target_schema name, target_name name,
 	definition jsonb, depends_on text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -37,7 +37,7 @@ DECLARE
 	other_pipeline text;
 BEGIN
 	SELECT t.kind INTO existing_kind FROM etl.task t
-	WHERE t.pipeline = p.pipeline AND t.task = _save_task_as_owner.task AND t.generation = p.generation;
+	WHERE t.pipeline = p.pipeline AND t.task = _write_task_as_owner.task AND t.generation = p.generation;
 	IF existing_kind <> kind THEN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is already declared as %', task, p.pipeline, existing_kind
 			USING ERRCODE = 'duplicate_object', HINT = 'A table is filled by one task, and a check is not named like one.';
@@ -50,8 +50,8 @@ BEGIN
 				  HINT = format('SET ROLE %I;', p.owner);
 	END IF;
 	SELECT t.pipeline INTO other_pipeline FROM etl.task t
-	WHERE _save_task_as_owner.kind = 'extract' AND t.kind = 'extract' AND t.pipeline <> p.pipeline
-	  AND t.target_schema = _save_task_as_owner.target_schema AND t.target_name = _save_task_as_owner.target_name LIMIT 1;
+	WHERE _write_task_as_owner.kind = 'extract' AND t.kind = 'extract' AND t.pipeline <> p.pipeline
+	  AND t.target_schema = _write_task_as_owner.target_schema AND t.target_name = _write_task_as_owner.target_name LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'raw table % is filled by another pipeline', task
 			USING ERRCODE = 'duplicate_object',
@@ -68,11 +68,23 @@ BEGIN
 	PERFORM etl._task_order(p.pipeline);
 END
 $$;
-CREATE FUNCTION etl._save_task(pipeline text, task text, kind text, target_schema name, target_name name,
+CREATE FUNCTION etl._write_task(pipeline text, task text, kind text, target_schema name, target_name name,
 	definition jsonb, depends_on text[]) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
-COMMENT ON FUNCTION etl._save_task_as_owner(text, text, text, name, name, jsonb, text[]) IS 'does what etl._save_task does, with the rights of the extension';
-COMMENT ON FUNCTION etl._save_task(text, text, text, name, name, jsonb, text[]) IS 'writes a task''s declaration for the acting role and refuses circles';
+COMMENT ON FUNCTION etl._write_task_as_owner(text, text, text, name, name, jsonb, text[]) IS 'does what etl._write_task does, with the rights of the extension';
+COMMENT ON FUNCTION etl._write_task(text, text, text, name, name, jsonb, text[]) IS 'writes a task''s declaration for the acting role and refuses circles';
+
+-- Readers get their rights from who declares, as the owner of the table.
+CREATE FUNCTION etl._save_task(pipeline text, task text, kind text, target_schema name, target_name name,
+	definition jsonb, depends_on text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM etl._write_task(pipeline, task, kind, target_schema, target_name, definition, depends_on);
+	PERFORM etl._grant_target(target_schema, target_name, r) FROM unnest(etl._readers(pipeline)) r WHERE kind = 'load';
+END
+$$;
+COMMENT ON FUNCTION etl._save_task(text, text, text, name, name, jsonb, text[]) IS 'writes a task''s declaration, and lets readers of the pipeline read its target';
 
 CREATE FUNCTION etl._check_columns(relation regclass, columns text[], what text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

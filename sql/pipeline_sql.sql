@@ -146,6 +146,7 @@ BEGIN
 	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) ORDER BY (x.kind = 'check'), o.ordinal LOOP
 		result := result || etl._task_sql(t);
 	END LOOP;
+	SELECT result || coalesce(string_agg(format(E'SELECT etl.grant_read(%L, %L);\n', p.pipeline, r), '' ORDER BY r), '') INTO result FROM unnest(etl._readers(p.pipeline)) r;
 	RETURN result || E'COMMIT;\n';
 END
 $$;
