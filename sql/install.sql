@@ -61,6 +61,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	exists_already boolean := EXISTS (SELECT FROM pg_foreign_server WHERE srvname = server);
+	-- a template may take the url of a file as a whole
+	base_url text := coalesce(options ->> 'base_url', substring(options ->> 'url' FROM '^https?://[^/?]+'));
 	credential text := CASE WHEN options ->> 'token' IS NOT NULL THEN 'token' WHEN options ->> 'token_file' IS NOT NULL THEN 'token_file'
 							WHEN options ->> 'token_env' IS NOT NULL THEN 'token_env' END;
 	result text;
@@ -71,9 +73,9 @@ BEGIN
 				  HINT = 'token_file names a file in etl.secret_directory, token_env an environment variable of the server; token is the secret itself.';
 	END IF;
 	IF exists_already THEN
-		result := format(E'ALTER SERVER %I OPTIONS (SET base_url %L);\n', server, options ->> 'base_url');
+		result := format(E'ALTER SERVER %I OPTIONS (SET base_url %L);\n', server, base_url);
 	ELSE
-		result := format(E'CREATE SERVER %I FOREIGN DATA WRAPPER etl_http OPTIONS (base_url %L);\n', server, options ->> 'base_url');
+		result := format(E'CREATE SERVER %I FOREIGN DATA WRAPPER etl_http OPTIONS (base_url %L);\n', server, base_url);
 	END IF;
 	IF credential IS NOT NULL THEN
 		result := result || format(E'DROP USER MAPPING IF EXISTS FOR CURRENT_USER SERVER %I;\nCREATE USER MAPPING FOR CURRENT_USER SERVER %I OPTIONS (auth ''bearer'', %I %L);\n',

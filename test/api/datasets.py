@@ -1,6 +1,7 @@
 """Routes of datasets that a test puts in: /datasets/{name}, filtered, paged, with totals."""
 
-from message import error_response, json_response, link_header, with_query
+from files import csv_text
+from message import Response, error_response, json_response, link_header, with_query
 
 
 class Dataset:
@@ -79,6 +80,9 @@ class Datasets:
             if more:
                 headers.append(("Link", link_header([("next", numbered(page + 1))])))
             response = json_response(shown, headers=headers, etag=True)
+        elif style == "csv":
+            body = "\ufeff" + csv_text(shown, ",", '"', "", True, "\n")
+            response = Response(body=body.encode(), content_type="text/csv", headers=headers, etag=True)
         elif style == "token":
             last = shown[-1] if shown else {}
             response = json_response({
