@@ -144,6 +144,9 @@ BEGIN
 	is_complete := opened.is_complete;
 	IF opened.is_new AND opened.definition ? 'for_each' THEN
 		n := etl._parse_name(opened.definition ->> 'for_each');
+		-- what is asked for may depend on the interval
+		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date)
+		FROM etl.loads l JOIN etl.runs r USING (run_id) WHERE l.load_id = opened.load_id;
 		EXECUTE format('SELECT jsonb_agg(to_jsonb(x) ORDER BY to_jsonb(x)) FROM %I.%I x', n.schema_name, n.relation_name) INTO items;
 		PERFORM etl._set_load_items(task_run_id, attempt, load_id, items);
 	END IF;
