@@ -129,6 +129,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted_schema text := etl._template_options(template, options) ->> 'schema';
+	declaration text := etl._template_sql(template, options, pipeline);
 	other record;
 BEGIN
 	IF EXISTS (SELECT FROM etl.pipeline p JOIN etl.task t USING (pipeline)
@@ -140,7 +141,7 @@ BEGIN
 	END IF;
 	SELECT p.pipeline, t.task INTO other FROM etl.pipeline p JOIN etl.task t USING (pipeline)
 	WHERE p.pipeline <> _check_template_schema.pipeline AND p.template = _check_template_schema.template AND t.kind = 'load'
-	  AND position(quote_literal(t.task) IN etl._template_sql(template, options, pipeline)) > 0 LIMIT 1;
+	  AND position(quote_literal(t.task) IN declaration) > 0 LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'template "%" is installed already, as pipeline "%"', template, other.pipeline
 			USING ERRCODE = 'duplicate_object', DETAIL = format('It fills %s, and this one would too.', other.task),
