@@ -17,7 +17,7 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
 GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
-	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read,
+	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
