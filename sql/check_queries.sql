@@ -23,10 +23,10 @@ END
 $$;
 COMMENT ON FUNCTION etl.is_castable(text, text) IS 'whether a text is a value of a type, as in value::type';
 
-CREATE FUNCTION etl._column_type(relation regclass, column_name text) RETURNS text
+CREATE FUNCTION etl._type_of_column(relation regclass, column_name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format_type(a.atttypid, -1) FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = column_name AND a.attnum > 0 AND NOT a.attisdropped $$;
-COMMENT ON FUNCTION etl._column_type(regclass, text) IS 'the type of a column as SQL, without its length';
+COMMENT ON FUNCTION etl._type_of_column(regclass, text) IS 'the type of a column as SQL, without its length';
 
 -- The rows of the run, as a condition; NULL when it cannot be told.
 CREATE FUNCTION etl._scope_condition(pipeline text, timezone text, relation regclass, interval_column text, by_hand boolean) RETURNS text
@@ -45,13 +45,13 @@ BEGIN
 	WHERE t.kind IN ('load', 'extract') AND t.target_schema = c.nspname AND t.target_name IN (c.relname, c.base) ORDER BY t.target_name = c.relname DESC LIMIT 1;
 	interval_column := coalesce(interval_column, definition ->> 'partition_by');
 	IF interval_column IS NOT NULL THEN
-		RETURN CASE WHEN etl._column_type(relation, interval_column) = 'timestamp with time zone'
+		RETURN CASE WHEN etl._type_of_column(relation, interval_column) = 'timestamp with time zone'
 			THEN format('t.%1$I >= %2$L::timestamptz AND t.%1$I < %3$L::timestamptz', interval_column, since, until)
 			ELSE format('t.%1$I >= %2$L::timestamp AND t.%1$I < %3$L::timestamp', interval_column, since AT TIME ZONE timezone, until AT TIME ZONE timezone) END;
-	ELSIF etl._column_type(relation, 'data_interval_start') = 'timestamp with time zone' THEN
+	ELSIF etl._type_of_column(relation, 'data_interval_start') = 'timestamp with time zone' THEN
 		RETURN format('t.data_interval_start >= %L::timestamptz AND t.data_interval_start < %L::timestamptz', since, until);
-	ELSIF definition ->> 'mode' = 'incremental' AND etl._relation(c.nspname, ('obs_' || c.base)::name) IS NOT NULL
-		  AND etl._keeps_observations(to_regclass(definition ->> 'source'), definition -> 'options') THEN
+	ELSIF definition ? 'mode' AND etl._relation(c.nspname, ('obs_' || c.base)::name) IS NOT NULL
+		  AND etl._observation_form(to_regclass(definition ->> 'source'), definition) = 'points' THEN
 		SELECT array_agg(k ORDER BY n) INTO key FROM jsonb_array_elements_text(definition -> 'key') WITH ORDINALITY e(k, n);
 		RETURN format('EXISTS (SELECT FROM %I.%I o WHERE o.observed_pipeline = %L AND o.observed_interval = %L AND %s)', c.nspname, 'obs_' || c.base,
 			pipeline, since, etl._key_match('o', 't', etl._relation(c.nspname, c.base), key));
@@ -75,7 +75,7 @@ DECLARE
 	to_columns text[] := (SELECT array_agg(quote_ident(c) ORDER BY n)
 		FROM jsonb_array_elements_text(coalesce(arguments -> 'to_columns', arguments -> 'columns')) WITH ORDINALITY e(c, n));
 	one text := 't.' || quote_ident(arguments ->> 'column');
-	type text := etl._column_type(relation, arguments ->> 'column');
+	type text := etl._type_of_column(relation, arguments ->> 'column');
 	n record;
 BEGIN
 	CASE check_type
@@ -130,7 +130,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	one text := 't.' || quote_ident(arguments ->> 'column');
-	type text := etl._column_type(relation, arguments ->> 'column');
+	type text := etl._type_of_column(relation, arguments ->> 'column');
 	n record;
 	bounds text := concat_ws(' and ', 'at least ' || (arguments ->> 'min'), 'at most ' || (arguments ->> 'max'));
 BEGIN

@@ -53,7 +53,7 @@ BEGIN
 	END IF;
 	IF options ? 'interval_column' THEN
 		PERFORM etl._check_columns(relation, ARRAY[options ->> 'interval_column'], 'interval_column');
-		IF etl._column_type(relation, options ->> 'interval_column') NOT IN ('date', 'timestamp without time zone', 'timestamp with time zone') THEN
+		IF etl._type_of_column(relation, options ->> 'interval_column') NOT IN ('date', 'timestamp without time zone', 'timestamp with time zone') THEN
 			RAISE EXCEPTION 'column "%" cannot be interval_column', options ->> 'interval_column'
 				USING ERRCODE = 'datatype_mismatch', HINT = 'Its type must be date, timestamp or timestamptz.';
 		END IF;

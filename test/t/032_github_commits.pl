@@ -70,5 +70,11 @@ is(value($node, q{SELECT string_agg(concat_ws(' ', rank, committer_name, commits
 install(', "months": 1, "load_mode": "incremental"');
 is(run_day('2026-11-20'), 'success|t|0', 'incremental');
 is(value($node, 'SELECT count(*) FROM ((TABLE sri.committer EXCEPT TABLE stg.committer) UNION ALL (TABLE stg.committer EXCEPT TABLE sri.committer)) d'), 0, 'is what the source says');
+# delta adds what is new, and takes nothing away.
+run_sql($node, q{DELETE FROM sri.committer WHERE commit_hash < '8'});
+install(', "months": 1, "load_mode": "delta"');
+run_sql($node, q{INSERT INTO sri.committer VALUES ('gone', '2020-01-01', 'gone')});
+is(run_day('2026-11-20'), 'success|t|0', 'delta');
+is(value($node, q{SELECT count(*), min(s.committer_name) FROM (TABLE sri.committer EXCEPT TABLE stg.committer) s}) . ' ' . value($node, 'SELECT count(*) FROM (TABLE stg.committer EXCEPT TABLE sri.committer) s'), '1|gone 0', 'has what staging has, and what it had');
 is(value($node, q{SELECT count(*) FROM etl.check_results WHERE NOT passed}), 0, 'every check passed');
 done_testing();
