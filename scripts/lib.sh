@@ -204,8 +204,9 @@ build_extension() {
 
 install_extension() {
     local directory=$1
+    shift
     quietly "$directory.install.log" as_root make -s -C "$directory" \
-        PG_CONFIG="$PG_BIN/pg_config" with_llvm=no install || return 1
+        PG_CONFIG="$PG_BIN/pg_config" with_llvm=no "$@" install || return 1
     note "installed into $("$PG_BIN/pg_config" --sharedir)/extension"
 }
 

@@ -3,29 +3,47 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=sanitize.sh
+. "$(dirname "${BASH_SOURCE[0]}")/sanitize.sh"
 
 usage() {
     cat <<TEXT
-usage: scripts/test.sh [--only SUITE[,SUITE]] [--pg MAJOR] [--keep]
+usage: scripts/test.sh [--only SUITE[,SUITE]] [--without SUITE[,SUITE]]
+                       [--regress NAME[,NAME]] [--tap NAME[,NAME]]
+                       [--sanitize] [--pg MAJOR] [--keep]
 
 Installs the packages it needs, builds with warnings as errors, installs, and
 runs the tests on temporary clusters of its own. As root or with sudo.
 
-  --only SUITE   of: lint api regress isolation tap   (default: all)
+  --only SUITE   of: lint api regress isolation tap sanitize fuzz  (default: all)
+  --without SUITE
+  --regress NAME, --tap NAME
+                 of these suites only the tests of that name; * and ? may be in it
+  --sanitize     with etl built for AddressSanitizer, in a server of its own
   --pg MAJOR     a PostgreSQL other than the distribution's
   --keep         keep the working directory (always kept after a failure)
+
+The suite sanitize is those tests again, with --sanitize, that bring what a
+source sends into all of etl's C; the suite fuzz is scripts/fuzz.sh.
 TEXT
 }
 
-SUITES=" lint api regress isolation tap "
+SUITES=" lint api regress isolation tap sanitize fuzz "
+# Of the suite sanitize.
+SANITIZED_REGRESS='extract_basic,define_extract_rules,json_schema,json_schema_registry,json_writer,page_*,http_*,try_source,request_body,schema_drift'
+SANITIZED_TAP='010_faults,015_formats,040_interrupted_extractions'
 only=$SUITES
 keep=
+sanitize=
+regress_names='*' tap_names='*'
 passed=0 failed=0 skipped=0
 # The sample API's clock: what it serves must not depend on the day of the test.
 TEST_NOW=2026-11-21T00:00:00Z
 # At a terminal Ctrl-C must reach the tests; elsewhere all children must end too.
 limit=(timeout --kill-after=20)
 if [ -t 0 ]; then limit+=(--foreground); fi
+
+check_suite() { [[ $SUITES == *" $1 "* ]] || die "no suite \"$1\"; there are:$SUITES"; }
 
 parse_arguments() {
     local suite
@@ -34,10 +52,17 @@ parse_arguments() {
             --only)
                 only=" ${2:-} "
                 only=${only//,/ }
-                for suite in $only; do
-                    [[ $SUITES == *" $suite "* ]] || die "no suite \"$suite\"; there are:$SUITES"
+                for suite in $only; do check_suite "$suite"; done
+                shift ;;
+            --without)
+                for suite in ${2//,/ }; do
+                    check_suite "$suite"
+                    only=${only/ $suite / }
                 done
                 shift ;;
+            --regress) regress_names=${2:?--regress needs a name}; shift ;;
+            --tap) tap_names=${2:?--tap needs a name}; shift ;;
+            --sanitize) sanitize=yes ;;
             --pg) PG_MAJOR=${2:?--pg needs a version}; shift ;;
             --keep) keep=yes ;;
             -h | --help) usage; exit ;;
@@ -48,6 +73,17 @@ parse_arguments() {
 }
 
 wanted() { [[ $only == *" $1 "* ]]; }
+
+# named LIST NAME: is it one of the list, by its patterns?
+named() {
+    local patterns pattern
+    IFS=, read -ra patterns <<<"$1"
+    for pattern in "${patterns[@]}"; do
+        # shellcheck disable=SC2053  # a pattern
+        if [[ $2 == $pattern ]]; then return 0; fi
+    done
+    return 1
+}
 
 # -------------------------------------------------------------- counting, showing
 
@@ -190,12 +226,19 @@ sum_of() {
 # run_regress NAME MAKEVARIABLE: the variable is the other suite's, emptied, as
 # is TAP_TESTS: make ends with the first suite that fails, and each is to run.
 run_regress() {
-    local name=$1 other=$2 log=$work/$1.log result=0
+    local name=$1 other=$2 log=$work/$1.log result=0 file chosen=()
     compgen -G "$tree/test/$name/s*/*.s*" >/dev/null || return 0
     step "$name tests"
     make_private_directory "$tree/test/$name/results"
+    if [ "$name" = regress ] && [ "$regress_names" != '*' ]; then
+        for file in "$tree"/test/regress/sql/*.sql; do
+            file=$(basename "$file" .sql)
+            if named "$regress_names" "$file"; then chosen+=("$file"); fi
+        done
+        chosen=("REGRESS=${chosen[*]}")
+    fi
     as_user -C "$tree" "${server[@]}" "${limit[@]}" 1500 make -s PG_CONFIG="$PG_BIN/pg_config" \
-        with_llvm=no "$other=" TAP_TESTS= installcheck >"$log" 2>&1 || result=$?
+        with_llvm=no "$other=" TAP_TESTS= ${chosen[@]+"${chosen[@]}"} installcheck >"$log" 2>&1 || result=$?
     grep -E '^(test .* \.\.\.|(not )?ok )|^  *[a-z_0-9]+ +\.\.\. ' "$log" | sed 's/^/    /' || true
     account "$name" "$result" \
         "$(count_lines "$log" '(^|\.\.\. )ok\b')" "$(count_lines "$log" '^not ok |\.\.\. FAILED')"
@@ -219,7 +262,7 @@ run_tap() {
     compgen -G "$tree/test/t/*.pl" >/dev/null || return 0
     step "TAP tests (each with clusters of its own)"
     for file in "$tree"/test/t/*.pl; do
-        run_tap_file "$file"
+        if named "$tap_names" "$(basename "$file" .pl)"; then run_tap_file "$file"; fi
     done
 }
 
@@ -236,6 +279,7 @@ run_tap_file() {
         TESTLOGDIR="$directory/tmp_check/log" top_builddir="$directory" PGPORT=65432 \
         PG_REGRESS="$pgxs/src/test/regress/pg_regress" PERL5LIB="$pgxs/src/test/perl:$tree/test/t" \
         ETL_TEST_API_SERVER="$tree/test/api/server.py" \
+        ETL_MEMORY_REQUESTS="${ETL_MEMORY_REQUESTS:-}" ETL_SANITIZED="$sanitize" \
         "${limit[@]}" 900 prove --verbose --nocolor "test/t/$name.pl" >"$log" 2>&1 || result=$?
     account "test/t/$name.pl" "$result" "$(count_tap "$log" ok)" "$(count_tap "$log" 'not ok')" \
         "$(count_lines "$log" '^ok .*# [Ss][Kk][Ii][Pp]|^1\.\.0 # [Ss][Kk][Ii][Pp]')"
@@ -249,6 +293,28 @@ run_tap_file() {
 
 # Top level only: a subtest's lines are indented. Skipped is not passed.
 count_tap() { grep -E "^$2\b" "$1" | grep -civ '# \(skip\|todo\)' || true; }
+
+# run_script NAME COMMAND...: a script that counts by itself. Its words are shown, its count is ours.
+run_script() {
+    local name=$1 log=$work/$1.log good bad
+    shift
+    { "$@" </dev/null 2>&1 && echo 0 >"$log.result" || echo 1 >"$log.result"; } |
+        tee "$log" | sed -uE '/^[0-9]+ passed, [0-9]+ failed/d; s/^/    /'
+    good=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed.*/\1/p' "$log" | tail -n 1)
+    bad=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed.*/\2/p' "$log" | tail -n 1)
+    account "$name" "$(cat "$log.result")" "${good:-0}" "${bad:-0}"
+}
+
+run_sanitize() {
+    step "Tests again, with sanitizers"
+    run_script sanitize "$ROOT/scripts/test.sh" --sanitize --pg "$PG_MAJOR" --only regress,tap \
+        --regress "$SANITIZED_REGRESS" --tap "$SANITIZED_TAP"
+}
+
+run_fuzz() {
+    step "Fuzzing"
+    run_script fuzz "$ROOT/scripts/fuzz.sh" --pg "$PG_MAJOR"
+}
 
 finish() {
     printf '\n'
@@ -266,14 +332,26 @@ main() {
     copy_tree "$tree"
     if wanted lint; then run_lint; fi
     if wanted api; then run_api; fi
-    if wanted regress || wanted isolation || wanted tap; then build_and_install; fi
+    if [ -n "$sanitize" ]; then
+        make_private_server
+        build_and_install_sanitized
+    elif wanted regress || wanted isolation || wanted tap; then
+        build_and_install
+    fi
     if wanted regress || wanted isolation; then
         step "Start a server for the regression and isolation tests"
         start_test_server
+        if [ -n "$sanitize" ]; then check_sanitizer_sight; fi
     fi
     if wanted regress; then run_regress regress ISOLATION; fi
     if wanted isolation; then run_regress isolation REGRESS; fi
     if wanted tap; then run_tap; fi
+    if [ -n "$sanitize" ]; then
+        account_sanitizer_reports
+        finish
+    fi
+    if wanted sanitize; then run_sanitize; fi
+    if wanted fuzz; then run_fuzz; fi
     finish
 }
 

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "extract/jsonb_writer.h"
 
@@ -33,10 +34,13 @@ read_json(void *argument)
  */
 FUZZ_TARGET(jsonb_writer)
 {
+	static jsonb_writer *writer = NULL;
 	text_case c = {.text = fuzz_text(input, size)};
-	jsonb_writer *writer = jsonb_writer_create(CurrentMemoryContext);
 	bool is_text = strlen(c.text) == size && pg_verify_mbstr(PG_UTF8, input, (int) size, true);
 
+	/* kept, as a worker keeps it: making one costs more than a record */
+	if (writer == NULL)
+		writer = jsonb_writer_create(TopMemoryContext);
 	if (is_text)
 		(void) fuzz_try(read_json, &c);
 	for (int i = 0; i < 2; i++)

@@ -75,11 +75,9 @@ FUZZ_TARGET(page_reader)
 	fuzz_require(response.body[response.body_length] == '\0');
 	for (int i = 0; i < records.count; i++)
 	{
-		fuzz_require(records.records[i].offset + records.records[i].length <=
-					 response.body_length);
+		fuzz_require(records.records[i].offset + records.records[i].length <= response.body_length);
 		if (records.origin != NULL)
-			fuzz_require(records.origins[i].offset + records.origins[i].length <=
-						 records.received);
+			fuzz_require(records.origins[i].offset + records.origins[i].length <= records.received);
 	}
 	for (int i = 0; i < records.flaw_count; i++)
 		fuzz_require(records.flaws[i].record < records.count && records.flaws[i].reason != NULL);

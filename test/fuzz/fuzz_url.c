@@ -23,13 +23,14 @@ FUZZ_TARGET(url)
 
 	if (resolved != NULL)
 	{
-		char *host = http_url_host(CurrentMemoryContext, resolved);
+		int port = 0;
+		char *host = http_url_host(CurrentMemoryContext, resolved, &port);
 
 		for (const unsigned char *c = (unsigned char *) resolved; *c != '\0'; c++)
 			fuzz_require(*c > ' ' && *c < 127);
 		fuzz_require(http_url_resolve(NULL, resolved) != NULL);
 		fuzz_require(strcmp(http_url_resolve(NULL, resolved), resolved) == 0);
-		fuzz_require(host != NULL && host[0] != '\0');
+		fuzz_require(host != NULL && host[0] != '\0' && port >= 0 && port <= 65535);
 		fuzz_require(http_url_same_origin(resolved, resolved));
 		(void) http_url_redact(http_url_add_parameter(resolved, reference, base));
 	}

@@ -13,6 +13,8 @@ use EtlTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+plan skip_all => "a sanitizer keeps freed memory" if $ENV{ETL_SANITIZED};
+
 my $REQUESTS = $ENV{ETL_MEMORY_REQUESTS} || 10_000;
 
 # What a worker may gain after its first tenth of the requests, in which its caches fill.
