@@ -1,6 +1,6 @@
 -- Watermarks: how far a source has been read, for sources that are asked "what is new
 -- since".  A load notes how far it got together with its rows; that counts from when it is
--- published, as its rows do.  See docs/decisions/0007-watermarks.md.
+-- published, as its rows do.  See docs/decisions/0008-watermarks.md.
 
 CREATE FUNCTION etl._watermark_less_lag(value text, type text, lag text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -48,7 +48,7 @@ run_gzip(inflater *inflater)
 	uInt out_before = stream->avail_out;
 	int result;
 
-	state->next_in = stream->next_in;
+	state->next_in = unconstify(uint8_t *, (const uint8_t *) stream->next_in);
 	state->avail_in = stream->avail_in;
 	state->next_out = stream->next_out;
 	state->avail_out = stream->avail_out;
@@ -156,7 +156,7 @@ inflater_run(inflater *inflater)
 void
 inflater_restart(inflater *inflater)
 {
-	Bytef *next_in = inflater->stream.next_in;
+	z_const Bytef *next_in = inflater->stream.next_in;
 	uInt avail_in = inflater->stream.avail_in;
 
 	inflater_end(inflater);
