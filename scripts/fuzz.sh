@@ -13,7 +13,7 @@ UndefinedBehaviorSanitizer, and fuzzes each target (default: all) in a
 single-user server of its own, as many at a time as there are processors. A
 target passes that finds nothing. As root or with sudo.
 
-  --seconds N    how long for each target (default 20)
+  --seconds N    how long for each target (default 15)
   --corpus DIR   keep what is interesting in DIR/TARGET, and begin with it
   --input FILE   run the target on one input instead, such as a finding
   --pg MAJOR     a PostgreSQL other than the distribution's
@@ -29,7 +29,7 @@ all_targets() {
     done | paste -sd ' '
 }
 
-seconds=20
+seconds=15
 corpus=
 input=
 targets=()
