@@ -268,6 +268,8 @@ is_of_one_item(const extraction *e, const ErrorData *error, const page_fetch *fe
 
 	if (!e->skip_failed_items || (fetch != NULL && page_fetch_concerns_all(fetch)))
 		return false;
+	if (fetch != NULL && fetch->outcome == PAGE_UNREADABLE)
+		return true;
 	/* 401 is about who asks, 403 about what is asked for */
 	if (error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
 		return response != NULL && response->status == 403;
