@@ -485,6 +485,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	values[0] = Int64GetDatum(task_run_id);
 	values[1] = Int32GetDatum(attempt);
 	values[2] = Int64GetDatum(e->target.load_id);
+	sql_call("SELECT etl._count_load($1, $2, $3)", 3, types, values, NULL);
 	record_shape_finish(e->target.shape);
 	sql_call("SELECT etl._finish_extract($1, $2, $3)", 3, types, values, NULL);
 	sql_commit();
