@@ -105,7 +105,7 @@ CREATE TABLE etl.load (
 	state				text NOT NULL DEFAULT 'loading',
 	fingerprint			text NOT NULL,
 	definition_digest	text NOT NULL DEFAULT '',
-	items				jsonb,
+	item_count			integer,
 	pagination			jsonb,
 	routes				jsonb,
 	routed_from			bigint,
@@ -132,6 +132,8 @@ CREATE TABLE etl.load (
 	CHECK (fetched = loaded + quarantined)
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
+COMMENT ON COLUMN etl.load.requests IS 'this and the other counts: written when the load is complete, until then they are in its slices';
+COMMENT ON COLUMN etl.load.item_count IS 'rows of for_each when the load began; NULL: there is one item without values';
 COMMENT ON COLUMN etl.load.pagination IS 'what pagination "auto" has turned out to be';
 COMMENT ON COLUMN etl.load.partition_key IS 'of the load''s own partition once it has one, before that of the shared one';
 COMMENT ON COLUMN etl.load.shared_partition_key IS '0: the partition shared by all loads; below: the one of a time, for tasks with retain';
@@ -145,6 +147,15 @@ CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
 CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';
 CREATE INDEX load_reclaimable ON etl.load (target_schema, target_name)
 	WHERE state IN ('superseded', 'abandoned', 'expired') AND reclaimed_at IS NULL;
+
+-- A table of their own: every commit of a page reads the row of its load.
+CREATE TABLE etl.load_item (
+	load_id		bigint NOT NULL,
+	item		integer NOT NULL,
+	item_values jsonb NOT NULL,
+	PRIMARY KEY (load_id, item)
+);
+COMMENT ON TABLE etl.load_item IS 'the rows of for_each as they were when a load began, numbered from 0: it is resumed with the same ones';
 
 CREATE TABLE etl.slice (
 	load_id		 bigint NOT NULL,
@@ -177,6 +188,14 @@ COMMENT ON COLUMN etl.slice.request_key IS 'of a request whose answer had an ETa
 CREATE UNIQUE INDEX slice_page ON etl.slice (load_id, item, page);
 CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
 CREATE INDEX slice_request ON etl.slice (request_key) WHERE request_key IS NOT NULL;
+
+CREATE TABLE etl.routed_slice (
+	load_id bigint NOT NULL,
+	slice	integer NOT NULL,
+	records bigint NOT NULL,
+	PRIMARY KEY (load_id, slice)
+);
+COMMENT ON TABLE etl.routed_slice IS 'records that a page brought for the load of another interval, until the fetch is complete';
 
 CREATE TABLE etl.item_error (
 	load_id		  bigint NOT NULL,
@@ -279,7 +298,9 @@ SELECT pg_catalog.pg_extension_config_dump('etl.task_attempt', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.cancel_request', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.load_item', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.routed_slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');

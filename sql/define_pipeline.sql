@@ -294,7 +294,11 @@ AS $$
 	fields AS (DELETE FROM etl.known_field f WHERE f.pipeline = _forget_loads.pipeline AND to_regclass(f.task) IS NULL
 		AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = f.pipeline)),
 	changes AS (DELETE FROM etl.schema_change c WHERE c.pipeline = _forget_loads.pipeline AND to_regclass(c.task) IS NULL
-		AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = c.pipeline))
+		AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = c.pipeline)),
+	items AS (DELETE FROM etl.load_item i USING gone WHERE i.load_id = gone.load_id),
+	routed AS (DELETE FROM etl.routed_slice r USING gone WHERE r.load_id = gone.load_id),
+	item_errors AS (DELETE FROM etl.item_error e USING gone WHERE e.load_id = gone.load_id),
+	watermarks AS (DELETE FROM etl.load_watermark w USING gone WHERE w.load_id = gone.load_id)
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;
 COMMENT ON FUNCTION etl._forget_loads(text) IS 'clears the ledger of a dropped pipeline whose raw tables are gone';

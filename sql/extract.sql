@@ -68,6 +68,7 @@ DECLARE
 	declared etl.task;
 	existing etl.load;
 	request_fingerprint text;
+	parents bigint[];
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT * INTO declared FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = t.task AND x.kind = 'extract';
@@ -76,7 +77,10 @@ BEGIN
 			USING ERRCODE = 'undefined_object', HINT = 'It was dropped while the run waited; run the interval again.';
 	END IF;
 	definition := declared.definition;
-	request_fingerprint := md5((definition - '{key,version,on_rerun,record_schema,on_invalid,options,recheck,retain,on_item_error,contract}'::text[])::text);
+	-- other parents, other children: these have to be asked for anew
+	parents := CASE WHEN definition ? 'for_each' THEN (SELECT array_agg(x.load_id ORDER BY x.load_id) FROM etl.load x
+		WHERE x.run_id = r.run_id AND x.state = 'complete' AND x.task = ANY (t.depends_on)) END;
+	request_fingerprint := md5(coalesce(parents::text, '') || (definition - '{key,version,on_rerun,record_schema,on_invalid,options,recheck,retain,on_item_error,contract}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
 	  AND l.data_interval_end = r.data_interval_end AND l.state IN ('loading', 'complete')
@@ -86,11 +90,12 @@ BEGIN
 			OR existing.state = 'loading' AND existing.routes IS NOT NULL AND existing.run_id <> r.run_id) THEN
 		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id
 			OR l.routed_from = existing.load_id AND l.state = 'loading';
+		DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = existing.load_id;
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
 			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s is abandoned: the fetch that should have filled it, load %s, did not end', existing.load_id, existing.routed_from)
 				 WHEN existing.routes IS NOT NULL THEN format('load %s is abandoned: the present is fetched as a whole', existing.load_id)
 				 WHEN existing.refetch THEN format('load %s is abandoned: it could not be published or resumed, the source is asked again', existing.load_id)
-				 ELSE format('load %s is abandoned: the definition of the task changed', existing.load_id) END);
+				 ELSE format('load %s is abandoned: the definition of the task changed, or what its for_each is read from', existing.load_id) END);
 		existing := NULL;
 	END IF;
 	is_new := existing.load_id IS NULL;
@@ -122,10 +127,55 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	UPDATE etl.load l SET items = coalesce(_set_load_items.items, '[]') WHERE l.load_id = _set_load_items.load_id;
+	INSERT INTO etl.load_item (load_id, item, item_values)
+	SELECT _set_load_items.load_id, n - 1, x FROM jsonb_array_elements(items) WITH ORDINALITY e(x, n);
+	UPDATE etl.load l SET item_count = coalesce(jsonb_array_length(items), 0) WHERE l.load_id = _set_load_items.load_id;
 END
 $$;
 COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keeps the rows of for_each as they were when the load began, so that it resumes with the same ones';
+
+CREATE FUNCTION etl._run_of_load(task_run_id bigint, attempt integer, load_id bigint,
+	OUT run_id bigint, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz, OUT run_date date, OUT parents bigint[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	SELECT r.run_id, r.data_interval_start, r.data_interval_end, r.run_date,
+		   ARRAY(SELECT x.load_id FROM etl.load x JOIN etl.task_run t ON t.task_run_id = _run_of_load.task_run_id
+				 WHERE x.run_id = r.run_id AND x.state = 'complete' AND x.task = ANY (t.depends_on) ORDER BY x.load_id)
+	INTO STRICT run_id, data_interval_start, data_interval_end, run_date, parents
+	FROM etl.run r WHERE r.run_id = l.run_id;
+END
+$$;
+COMMENT ON FUNCTION etl._run_of_load(bigint, integer, bigint) IS 'the run that a load is made by, and the complete loads of the tasks it waited for';
+
+-- The rows of for_each.  It may read what this run has extracted and nobody can see yet:
+-- that is published, read, and taken back, so that the view sees what it will once the run
+-- is published, and nobody else sees anything.
+CREATE FUNCTION etl._read_items(task_run_id bigint, attempt integer, load_id bigint, for_each text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n record := etl._parse_name(for_each);
+	r record;
+	parent bigint;
+	items jsonb;
+BEGIN
+	SELECT * INTO r FROM etl._run_of_load(task_run_id, attempt, load_id);
+	BEGIN
+		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date);
+		FOREACH parent IN ARRAY r.parents LOOP
+			PERFORM etl._publish_load(task_run_id, attempt, parent);
+		END LOOP;
+		EXECUTE format('SELECT jsonb_agg(to_jsonb(x) ORDER BY to_jsonb(x)) FROM %I.%I x', n.schema_name, n.relation_name) INTO items;
+		RAISE EXCEPTION 'taken back' USING ERRCODE = 'ETL01';
+	EXCEPTION WHEN SQLSTATE 'ETL01' THEN
+		RETURN items;
+	END;
+END
+$$;
+COMMENT ON FUNCTION etl._read_items(bigint, integer, bigint, text) IS 'the rows of for_each as they will be once the run is published';
 
 CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
 	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT key text[],
@@ -136,19 +186,15 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	opened record;
-	items jsonb;
-	n record;
 BEGIN
 	opened := etl._open_load(task_run_id, attempt);
 	load_id := opened.load_id;
 	is_complete := opened.is_complete;
 	IF opened.is_new AND opened.definition ? 'for_each' THEN
-		n := etl._parse_name(opened.definition ->> 'for_each');
 		-- what is asked for may depend on the interval
 		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date)
 		FROM etl.loads l JOIN etl.runs r USING (run_id) WHERE l.load_id = opened.load_id;
-		EXECUTE format('SELECT jsonb_agg(to_jsonb(x) ORDER BY to_jsonb(x)) FROM %I.%I x', n.schema_name, n.relation_name) INTO items;
-		PERFORM etl._set_load_items(task_run_id, attempt, load_id, items);
+		PERFORM etl._set_load_items(task_run_id, attempt, load_id, etl._read_items(task_run_id, attempt, load_id, opened.definition ->> 'for_each'));
 	END IF;
 	IF opened.is_new AND opened.definition ? 'retain' THEN
 		PERFORM etl._give_shared_partition(task_run_id, attempt, load_id, (opened.definition ->> 'retain')::interval);
@@ -184,8 +230,8 @@ BEGIN
 		WHERE x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner AND x.state = 'published'
 		  AND x.definition_digest = l.definition_digest AND s.request_key IS NOT NULL);
 	SELECT coalesce(max(s.slice) + 1, 0) INTO next_slice FROM etl.slice s WHERE s.load_id = l.load_id;
-	item_count := CASE WHEN l.items IS NULL THEN 1 ELSE jsonb_array_length(l.items) END;
-	bytes := l.bytes;
+	item_count := coalesce(l.item_count, 1);
+	bytes := (SELECT coalesce(sum(s.bytes), 0) FROM etl.slice s WHERE s.load_id = l.load_id);
 	partition_key := l.partition_key;
 	raw_schema := l.target_schema;
 	raw_table := l.target_name;
@@ -221,6 +267,33 @@ END
 $$;
 COMMENT ON FUNCTION etl._keep_pagination(bigint, integer, bigint, text, text, text) IS 'keeps what pagination "auto" has turned out to be, so that the load is resumed by it';
 
+CREATE FUNCTION etl._item_values(load_id bigint, item integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT i.item_values FROM etl.load_item i WHERE i.load_id = _item_values.load_id AND i.item = _item_values.item $$;
+COMMENT ON FUNCTION etl._item_values(bigint, integer) IS 'the row of for_each that an item of a load is; NULL without for_each';
+
+-- The items from a number on, in their order, without those that are plainly finished.
+CREATE FUNCTION etl._unfinished_items(l etl.load, first_item integer, begun boolean, how_many integer) RETURNS TABLE (item integer, item_values jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF l.item_count IS NULL THEN
+		RETURN QUERY SELECT 0, NULL::jsonb WHERE first_item = 0;
+	ELSIF NOT begun THEN
+		RETURN QUERY SELECT i.item, i.item_values FROM etl.load_item i
+		WHERE i.load_id = l.load_id AND i.item >= first_item ORDER BY i.item LIMIT how_many;
+	ELSE
+		RETURN QUERY SELECT i.item, i.item_values FROM etl.load_item i
+		WHERE i.load_id = l.load_id AND i.item >= first_item
+		  -- LIMIT keeps each a look into an index: a join would read all slices for a few items
+		  AND (SELECT true FROM etl.item_error e WHERE e.load_id = i.load_id AND e.item = i.item LIMIT 1) IS NULL
+		  AND (SELECT true FROM etl.slice s WHERE s.load_id = i.load_id AND s.item = i.item AND s.page_count = 0 AND s.next_cursor IS NULL LIMIT 1) IS NULL
+		ORDER BY i.item LIMIT how_many;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._unfinished_items(etl.load, integer, boolean, integer) IS 'the next items of a load that may not be finished yet, from a number on';
+
 -- The next items that are not finished, each with its request, whose placeholders are
 -- filled, and where it goes on; the worker adds the server's base_url.
 CREATE FUNCTION etl._next_items(task_run_id bigint, attempt integer, load_id bigint, first_item integer, how_many integer)
@@ -235,10 +308,12 @@ DECLARE
 	definition jsonb;
 	common jsonb;
 	filled jsonb;
-	begun boolean := EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id) OR l.failed_items > 0;
+	begun boolean := EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.item >= first_item)
+		OR EXISTS (SELECT FROM etl.item_error e WHERE e.load_id = l.load_id AND e.item >= first_item);
 	last_page etl.slice;
 	committed bigint;
 	stopped_at integer;
+	found_some boolean;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = l.run_id;
 	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = l.task;
@@ -249,50 +324,54 @@ BEGIN
 		'data_interval_end', to_char(greatest(r.data_interval_end, max((x ->> 'end')::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		'run_id', r.run_id) INTO common
 	FROM jsonb_array_elements(coalesce(l.routes, '[]')) x;
-	FOR item_number IN SELECT generate_series(first_item, CASE WHEN l.items IS NULL THEN 0 ELSE jsonb_array_length(l.items) - 1 END) LOOP
-		next_page := 0;
-		cursor := NULL;
-		item_records := 0;
-		page_count := 0;
-		page_size := 0;
-		last_digest := NULL;
-		missing_pages := NULL;
-		IF begun THEN
-			CONTINUE WHEN EXISTS (SELECT FROM etl.item_error e WHERE e.load_id = l.load_id AND e.item = item_number);
-			SELECT * INTO last_page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number ORDER BY s.page DESC LIMIT 1;
-			IF FOUND THEN
-				page_count := last_page.page_count;
-				page_size := last_page.page_size;
-				next_page := greatest(last_page.page + 1, page_count);
-				last_digest := CASE WHEN last_page.page >= page_count THEN last_page.body_digest END;
-				-- a page that is not the last one and leads nowhere: a rule stopped there
-				SELECT count(*), sum(s.fetched + s.skipped), min(s.page) FILTER (WHERE s.next_cursor IS NULL AND s.page < last_page.page_count - 1)
-				INTO committed, item_records, stopped_at FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
-				cursor := CASE WHEN last_page.page >= page_count - 1 AND stopped_at IS NULL THEN last_page.next_cursor END;
-				IF committed < page_count THEN
-					SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages FROM generate_series(0, coalesce(stopped_at, page_count) - 1) p(page)
-					WHERE NOT EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number AND s.page = p.page);
+	LOOP
+		found_some := false;
+		FOR item_number, item IN SELECT * FROM etl._unfinished_items(l, first_item, begun, how_many) LOOP
+			first_item := item_number + 1;
+			found_some := true;
+			next_page := 0;
+			cursor := NULL;
+			item_records := 0;
+			page_count := 0;
+			page_size := 0;
+			last_digest := NULL;
+			missing_pages := NULL;
+			IF begun THEN
+				SELECT * INTO last_page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number ORDER BY s.page DESC LIMIT 1;
+				IF FOUND THEN
+					page_count := last_page.page_count;
+					page_size := last_page.page_size;
+					next_page := greatest(last_page.page + 1, page_count);
+					last_digest := CASE WHEN last_page.page >= page_count THEN last_page.body_digest END;
+					-- a page that is not the last one and leads nowhere: a rule stopped there
+					SELECT count(*), sum(s.fetched + s.skipped), min(s.page) FILTER (WHERE s.next_cursor IS NULL AND s.page < last_page.page_count - 1)
+					INTO committed, item_records, stopped_at FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
+					cursor := CASE WHEN last_page.page >= page_count - 1 AND stopped_at IS NULL THEN last_page.next_cursor END;
+					IF committed < page_count THEN
+						SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages
+						FROM (SELECT generate_series(0, coalesce(stopped_at, page_count) - 1) EXCEPT SELECT s.page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number) p(page);
+					END IF;
+					CONTINUE WHEN cursor IS NULL AND missing_pages IS NULL;
 				END IF;
-				CONTINUE WHEN cursor IS NULL AND missing_pages IS NULL;
 			END IF;
-		END IF;
-		item := l.items -> item_number;
-		filled := coalesce(item, '{}') || common;
-		IF definition ? 'watermark' THEN
-			filled := filled || jsonb_build_object('watermark', etl._watermark_less_lag(
-				(etl._begin_watermark(l, definition -> 'watermark', definition ->> 'on_rerun', etl._watermark_item(definition -> 'watermark', item))).start_value,
-				definition #>> '{watermark,type}', definition #>> '{watermark,lag}'));
-		END IF;
-		path := etl._expand(definition ->> 'path', filled, r.timezone, true);
-		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-		INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
-		SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-		INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
-		method := coalesce(definition ->> 'method', 'GET');
-		body := etl._expand_body(definition -> 'body', filled, r.timezone)::text;
-		RETURN NEXT;
-		how_many := how_many - 1;
-		EXIT WHEN how_many = 0;
+			filled := coalesce(item, '{}') || common;
+			IF definition ? 'watermark' THEN
+				filled := filled || jsonb_build_object('watermark', etl._watermark_less_lag(
+					(etl._begin_watermark(l, definition -> 'watermark', definition ->> 'on_rerun', etl._watermark_item(definition -> 'watermark', item))).start_value,
+					definition #>> '{watermark,type}', definition #>> '{watermark,lag}'));
+			END IF;
+			path := etl._expand(definition ->> 'path', filled, r.timezone, true);
+			SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
+			INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
+			SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
+			INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
+			method := coalesce(definition ->> 'method', 'GET');
+			body := etl._expand_body(definition -> 'body', filled, r.timezone)::text;
+			RETURN NEXT;
+			how_many := how_many - 1;
+			EXIT WHEN how_many = 0;
+		END LOOP;
+		EXIT WHEN how_many = 0 OR NOT found_some;
 	END LOOP;
 END
 $$;
@@ -309,27 +388,17 @@ DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 	violated text;
 BEGIN
-	WITH kept AS (
-		INSERT INTO etl.slice AS s (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-			fetched, loaded, quarantined, skipped, etag, last_modified, request_key)
-		SELECT _commit_slices.load_id, u.*
-		FROM unnest(slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
-			fetched, loaded, quarantined, skipped, etag, last_modified, request_key) u
-		RETURNING s.status, s.bytes, s.fetched, s.loaded, s.quarantined, s.skipped
-	), total AS (
-		SELECT count(*) AS requests, sum(k.bytes) AS bytes, sum(k.fetched) AS fetched, sum(k.loaded) AS loaded, sum(k.quarantined) AS quarantined,
-			sum(k.skipped) AS skipped, count(*) FILTER (WHERE k.status = 304) AS not_modified
-		FROM kept k
-	)
-	UPDATE etl.load l SET requests = l.requests + n.requests, bytes = l.bytes + n.bytes, fetched = l.fetched + n.fetched,
-		loaded = l.loaded + n.loaded, quarantined = l.quarantined + n.quarantined, skipped = l.skipped + n.skipped,
-		not_modified = l.not_modified + n.not_modified, absent = l.absent OR true = ANY (_commit_slices.absent)
-	FROM total n
-	WHERE l.load_id = _commit_slices.load_id AND l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
+	PERFORM FROM etl.load l WHERE l.load_id = _commit_slices.load_id AND l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'load % is not being loaded by attempt % of task run %', load_id, attempt, task_run_id
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
+	INSERT INTO etl.slice AS s (load_id, slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+		fetched, loaded, quarantined, skipped, etag, last_modified, request_key)
+	SELECT _commit_slices.load_id, u.*
+	FROM unnest(slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
+		fetched, loaded, quarantined, skipped, etag, last_modified, request_key) u;
+	UPDATE etl.load l SET absent = true WHERE l.load_id = _commit_slices.load_id AND NOT l.absent AND true = ANY (_commit_slices.absent);
 EXCEPTION WHEN unique_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	IF violated <> 'slice_cursor' THEN
@@ -353,9 +422,8 @@ DECLARE
 BEGIN
 	INSERT INTO etl.item_error (load_id, item, error_code, error_message, error_detail)
 	VALUES (l.load_id, _skip_item.item, code, message, detail);
-	UPDATE etl.load x SET failed_items = x.failed_items + 1 WHERE x.load_id = l.load_id;
 	PERFORM etl._log('WARN', l.pipeline, l.run_id, l.task, format('item %s failed and is left out: %s', _skip_item.item, message),
-		jsonb_strip_nulls(jsonb_build_object('load_id', l.load_id, 'item', l.items -> _skip_item.item, 'sqlstate', code, 'detail', detail)));
+		jsonb_strip_nulls(jsonb_build_object('load_id', l.load_id, 'item', etl._item_values(l.load_id, _skip_item.item), 'sqlstate', code, 'detail', detail)));
 END
 $$;
 COMMENT ON FUNCTION etl._skip_item(bigint, integer, bigint, integer, text, text, text) IS 'notes that an item of for_each failed alone; what it has loaded stays';
@@ -367,17 +435,40 @@ AS $$
 DECLARE
 	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 BEGIN
-	IF l.failed_items = 0 OR l.failed_items < jsonb_array_length(l.items) THEN
+	IF l.item_count = 0 OR (SELECT count(*) FROM etl.item_error e WHERE e.load_id = l.load_id) < l.item_count THEN
 		RETURN;
 	END IF;
 	SELECT e.error_code, e.error_message, e.error_detail INTO error_code, error_message, error_detail
 	FROM etl.item_error e WHERE e.load_id = l.load_id ORDER BY e.failed_at DESC, e.item DESC LIMIT 1;
 	DELETE FROM etl.item_error e WHERE e.load_id = l.load_id;
-	UPDATE etl.load x SET failed_items = 0 WHERE x.load_id = l.load_id;
 END
 $$;
 COMMENT ON FUNCTION etl._forget_failed_items(bigint, integer, bigint) IS
 	'when every item of a load has failed: forgets it, so that they are asked again, and tells the last error; NULLs otherwise';
+
+-- What a load has got is the sum of its slices, and written down when it is complete: the
+-- caller that waits for a run holds a snapshot, so that a row which is updated with each
+-- page leaves as many dead versions to walk through as there are pages.
+CREATE FUNCTION etl._count_load(task_run_id bigint, attempt integer, load_id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
+BEGIN
+	UPDATE etl.load x SET requests = n.requests, bytes = n.bytes, fetched = n.fetched, loaded = n.loaded, quarantined = n.quarantined,
+		skipped = n.skipped, not_modified = n.not_modified, failed_items = (SELECT count(*) FROM etl.item_error e WHERE e.load_id = l.load_id)
+	FROM (SELECT count(*) AS requests, coalesce(sum(s.bytes), 0) AS bytes, coalesce(sum(s.fetched), 0) AS fetched, coalesce(sum(s.loaded), 0) AS loaded,
+				 coalesce(sum(s.quarantined), 0) AS quarantined, coalesce(sum(s.skipped), 0) AS skipped, count(*) FILTER (WHERE s.status = 304) AS not_modified
+		  FROM etl.slice s WHERE s.load_id = l.load_id) n
+	WHERE x.load_id = l.load_id;
+	UPDATE etl.load x SET fetched = n.records, loaded = n.records
+	FROM (SELECT s.load_id, sum(s.records) AS records FROM etl.load y JOIN etl.routed_slice s USING (load_id)
+		  WHERE y.routed_from = l.load_id AND y.state = 'loading' GROUP BY s.load_id) n
+	WHERE x.load_id = n.load_id;
+	DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = l.load_id;
+END
+$$;
+COMMENT ON FUNCTION etl._count_load(bigint, integer, bigint) IS 'writes down what a load, and those routed from it, have got: before it is complete';
 
 -- The slice of a published load whose answer can be asked for conditionally.
 CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,

@@ -55,6 +55,13 @@ RETURNS TABLE (task text, needs text, because text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH t AS (SELECT * FROM etl._tasks(pipeline))
+	-- an extraction asks for the children of what another has fetched
+	SELECT e.task, f.task, format('%s reads %s', e.definition ->> 'for_each', f.task)
+	FROM t e
+	CROSS JOIN LATERAL etl._tables_read(to_regclass(e.definition ->> 'for_each')) r
+	JOIN t f ON f.target_schema = r.schema_name AND f.target_name = r.relation_name AND f.kind IN ('extract', 'load')
+	WHERE e.kind = 'extract' AND f.task <> e.task
+	UNION
 	-- a load reads what other tasks fill
 	SELECT l.task, f.task, format('%s reads %s', l.definition ->> 'source', f.task)
 	FROM t l
@@ -122,6 +129,17 @@ BEGIN
 	IF stuck IS NOT NULL THEN
 		RAISE EXCEPTION 'depends_on of pipeline "%" names tasks it does not have: %', pipeline, stuck
 			USING ERRCODE = 'undefined_object', HINT = 'Tasks are named by their target (schema.table), checks by their name.';
+	END IF;
+	-- everything is extracted before anything is loaded
+	SELECT format('"%s" needs "%s" (%s)', d.task, d.needs, d.because) INTO stuck
+	FROM unnest(waiting, needed, reasons) d(task, needs, because)
+	JOIN unnest(tasks) e ON e.task = d.task AND e.kind = 'extract'
+	JOIN unnest(tasks) f ON f.task = d.needs AND f.kind <> 'extract'
+	ORDER BY d.task, d.needs LIMIT 1;
+	IF stuck IS NOT NULL THEN
+		RAISE EXCEPTION 'an extraction of pipeline "%" waits for a task that comes after all extractions', pipeline
+			USING ERRCODE = 'invalid_object_definition', DETAIL = stuck || '.',
+				  HINT = 'A for_each reads raw tables of its pipeline (their vr_ or vl_ views), not what is loaded from them; or load that table in a pipeline of its own.';
 	END IF;
 	LOOP
 		SELECT array_agg(x.task ORDER BY (x.kind <> 'extract'), (x.kind = 'check'), x.position) INTO ready

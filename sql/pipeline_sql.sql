@@ -62,7 +62,10 @@ DECLARE
 BEGIN
 	CASE t.kind
 	WHEN 'extract' THEN
-		RETURN format('SELECT etl.add_extract(%L, %L', t.pipeline, target)
+		RETURN coalesce(etl._helper_views_sql(t.pipeline, to_regclass(d ->> 'for_each')), '')
+			|| CASE WHEN pg_get_viewdef(to_regclass(d ->> 'for_each')) IS NULL THEN ''
+					ELSE format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', d ->> 'for_each', pg_get_viewdef(to_regclass(d ->> 'for_each'))) END
+			|| format('SELECT etl.add_extract(%L, %L', t.pipeline, target)
 			|| etl._argument('server', d ->> 'server')
 			|| etl._argument('path', d ->> 'path')
 			|| CASE WHEN d -> 'query' <> '{}' THEN etl._argument('query', d ->> 'query') ELSE '' END
@@ -136,12 +139,6 @@ BEGIN
 		SELECT DISTINCT x.target_schema AS name FROM etl._tasks(p.pipeline) x ORDER BY 1
 	LOOP
 		result := result || format(E'CREATE SCHEMA IF NOT EXISTS %I;\n', n.name);
-	END LOOP;
-	FOR n IN
-		SELECT f.for_each, to_regclass(f.for_each) AS relation FROM (SELECT DISTINCT x.definition ->> 'for_each' AS for_each FROM etl._tasks(p.pipeline) x) f
-		WHERE to_regclass(f.for_each) IS NOT NULL AND pg_get_viewdef(to_regclass(f.for_each)) IS NOT NULL
-	LOOP
-		result := result || format(E'CREATE OR REPLACE VIEW %s AS\n%s\n', n.for_each, pg_get_viewdef(n.relation));
 	END LOOP;
 	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) ORDER BY (x.kind = 'check'), o.ordinal LOOP
 		result := result || etl._task_sql(t);

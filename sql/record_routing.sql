@@ -107,7 +107,7 @@ DECLARE
 BEGIN
 	SELECT t.definition INTO STRICT d FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task;
 	IF d ? 'watermark' THEN
-		RETURN QUERY SELECT * FROM etl._route_by_watermark(l, d -> 'watermark', d ->> 'on_rerun', l.items -> item_number, payloads);
+		RETURN QUERY SELECT * FROM etl._route_by_watermark(l, d -> 'watermark', d ->> 'on_rerun', etl._item_values(l.load_id, item_number), payloads);
 	END IF;
 	IF d ? 'record_time' THEN
 		RETURN QUERY SELECT * FROM etl._route_by_time(l, d ->> 'record_time', payloads);
@@ -146,20 +146,20 @@ END
 $$;
 COMMENT ON FUNCTION etl._plan_routes(etl.load) IS 'opens loads for the intervals whose records a fetch of the present will take along';
 
-CREATE FUNCTION etl._count_routed(task_run_id bigint, attempt integer, load_id bigint, routed_load bigint, records bigint,
+CREATE FUNCTION etl._count_routed(task_run_id bigint, attempt integer, load_id bigint, routed_load bigint, slice integer, records bigint,
 	OUT data_interval_start timestamptz, OUT data_interval_end timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
 BEGIN
-	UPDATE etl.load x SET fetched = x.fetched + records, loaded = x.loaded + records
-	WHERE x.load_id = routed_load AND x.routed_from = l.load_id AND x.state = 'loading'
-	RETURNING x.data_interval_start, x.data_interval_end INTO data_interval_start, data_interval_end;
+	SELECT x.data_interval_start, x.data_interval_end INTO data_interval_start, data_interval_end FROM etl.load x
+	WHERE x.load_id = routed_load AND x.routed_from = l.load_id AND x.state = 'loading';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'load % is not routed from load %', routed_load, load_id
 			USING ERRCODE = 'lock_not_available', HINT = 'Its interval was run by itself meanwhile; the next attempt leaves it alone.';
 	END IF;
+	INSERT INTO etl.routed_slice (load_id, slice, records) VALUES (routed_load, slice, records);
 END
 $$;
-COMMENT ON FUNCTION etl._count_routed(bigint, integer, bigint, bigint, bigint) IS 'counts records that a fetch brought for another interval''s load, and tells that interval';
+COMMENT ON FUNCTION etl._count_routed(bigint, integer, bigint, bigint, integer, bigint) IS 'counts records that a fetch brought for another interval''s load, and tells that interval';

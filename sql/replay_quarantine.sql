@@ -46,7 +46,7 @@ CREATE FUNCTION etl._next_quarantined_as_owner(load_id bigint, after bigint, OUT
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT array_agg(q.quarantine_id ORDER BY q.quarantine_id), array_agg(q.slice ORDER BY q.quarantine_id), array_agg(q.record_number ORDER BY q.quarantine_id),
-		   array_agg(l.items -> s.item ORDER BY q.quarantine_id), array_agg(q.quarantined_at ORDER BY q.quarantine_id), array_agg(q.content ORDER BY q.quarantine_id)
+		   array_agg(etl._item_values(l.load_id, s.item) ORDER BY q.quarantine_id), array_agg(q.quarantined_at ORDER BY q.quarantine_id), array_agg(q.content ORDER BY q.quarantine_id)
 	FROM (SELECT x.load_id, x.quarantine_id, x.slice, x.record_number, x.quarantined_at, x.content,
 				 sum(length(x.content)) OVER (ORDER BY x.quarantine_id) AS bytes, row_number() OVER (ORDER BY x.quarantine_id) AS n
 		  FROM (SELECT r.*, coalesce(convert_to(coalesce(r.correction, r.document)::text, 'UTF8'), r.record) AS content FROM etl.quarantined_record r

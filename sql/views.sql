@@ -61,25 +61,40 @@ COMMENT ON FUNCTION etl._activity(bigint) IS 'what the worker of an attempt does
 
 CREATE VIEW etl.progress WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.run_date, r.data_interval_start, r.state AS run_state, t.task, t.kind, t.state, t.attempt,
-		   l.load_id, l.requests AS slices, l.bytes, l.fetched, l.loaded, l.quarantined,
+		   l.load_id, COALESCE(c.requests, l.requests) AS slices, COALESCE(c.bytes, l.bytes) AS bytes, COALESCE(c.fetched, l.fetched) AS fetched,
+		   COALESCE(c.loaded, l.loaded) AS loaded, COALESCE(c.quarantined, l.quarantined) AS quarantined,
 		   CASE WHEN t.state = 'up_for_retry' THEN 'waiting for the next attempt at ' || t.next_attempt_at
 				ELSE a.activity END AS activity,
 		   a.since AS activity_since, a.pid AS worker_pid, t.started_at, pg_catalog.clock_timestamp() - t.started_at AS elapsed, t.error_message
 	FROM etl.run r
 	LEFT JOIN etl.task_run t ON t.run_id = r.run_id AND t.state IN ('queued', 'running', 'up_for_retry')
 	LEFT JOIN LATERAL (SELECT * FROM etl.load x WHERE x.run_id = r.run_id AND x.task = t.task ORDER BY x.load_id DESC LIMIT 1) l ON t.kind = 'extract'
+	LEFT JOIN LATERAL (
+		SELECT pg_catalog.count(*) AS requests, COALESCE(pg_catalog.sum(s.bytes), 0)::bigint AS bytes, COALESCE(pg_catalog.sum(s.fetched), 0)::bigint AS fetched,
+			   COALESCE(pg_catalog.sum(s.loaded), 0)::bigint AS loaded, COALESCE(pg_catalog.sum(s.quarantined), 0)::bigint AS quarantined
+		FROM etl.slice s WHERE s.load_id = l.load_id HAVING l.load_id IS NOT NULL AND l.completed_at IS NULL) c ON true
 	LEFT JOIN LATERAL etl._activity(t.task_run_id) a ON t.state = 'running'
 	WHERE r.state IN ('queued', 'running') AND etl._may_see(r.owner);
 COMMENT ON VIEW etl.progress IS 'what is under way now: a row a task of an active run, live, also while its transaction is open';
 
 CREATE VIEW etl.loads WITH (security_barrier) AS
-	SELECT l.load_id, l.pipeline, l.task, l.data_interval_start, l.data_interval_end, l.state, l.run_id, l.requests, l.bytes,
-		   l.fetched, l.loaded, l.quarantined, l.skipped, l.not_modified, l.failed_items, l.absent, l.partition_name, l.started_at, l.completed_at, l.published_at, l.superseded_at, l.superseded_by, l.reclaimed_at
-	FROM etl.load l WHERE etl._may_see(l.owner);
+	SELECT l.load_id, l.pipeline, l.task, l.data_interval_start, l.data_interval_end, l.state, l.run_id, COALESCE(c.requests, l.requests) AS requests,
+		   COALESCE(c.bytes, l.bytes) AS bytes, COALESCE(c.fetched, l.fetched) AS fetched, COALESCE(c.loaded, l.loaded) AS loaded,
+		   COALESCE(c.quarantined, l.quarantined) AS quarantined, COALESCE(c.skipped, l.skipped) AS skipped, COALESCE(c.not_modified, l.not_modified) AS not_modified,
+		   COALESCE(c.failed_items, l.failed_items) AS failed_items, l.absent, l.partition_name, l.started_at, l.completed_at, l.published_at, l.superseded_at, l.superseded_by, l.reclaimed_at
+	FROM etl.load l
+	-- of a load that is not complete the slices tell
+	LEFT JOIN LATERAL (
+		SELECT pg_catalog.count(*) AS requests, COALESCE(pg_catalog.sum(s.bytes), 0)::bigint AS bytes, COALESCE(pg_catalog.sum(s.fetched), 0)::bigint AS fetched,
+			   COALESCE(pg_catalog.sum(s.loaded), 0)::bigint AS loaded, COALESCE(pg_catalog.sum(s.quarantined), 0)::bigint AS quarantined,
+			   COALESCE(pg_catalog.sum(s.skipped), 0)::bigint AS skipped, pg_catalog.count(*) FILTER (WHERE s.status = 304) AS not_modified,
+			   (SELECT pg_catalog.count(*) FROM etl.item_error e WHERE e.load_id = l.load_id) AS failed_items
+		FROM etl.slice s WHERE s.load_id = l.load_id HAVING l.completed_at IS NULL AND l.routed_from IS NULL) c ON true
+	WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.loads IS 'the ledger of extractions: which load of which interval readers see';
 
 CREATE VIEW etl.slices WITH (security_barrier) AS
-	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, CASE WHEN etl._owns(l.owner) THEN l.items -> s.item END AS item_values,
+	SELECT s.load_id, l.pipeline, l.task, s.slice, s.item, CASE WHEN etl._owns(l.owner) THEN (SELECT i.item_values FROM etl.load_item i WHERE i.load_id = s.load_id AND i.item = s.item) END AS item_values,
 		   s.page, s.page_count, s.request, s.status, s.attempts, CASE WHEN etl._owns(l.owner) THEN s.next_cursor END AS next_cursor,
 		   s.bytes, s.fetched, s.loaded, s.quarantined, s.committed_at
 	FROM etl.slice s JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
@@ -95,7 +110,7 @@ CREATE VIEW etl.watermarks WITH (security_barrier) AS
 COMMENT ON VIEW etl.watermarks IS 'how far each source has been read, by published loads; the next load begins there';
 
 CREATE VIEW etl.item_errors WITH (security_barrier) AS
-	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, CASE WHEN etl._owns(l.owner) THEN l.items -> e.item END AS item_values,
+	SELECT e.load_id, l.pipeline, l.task, l.data_interval_start, e.item, CASE WHEN etl._owns(l.owner) THEN (SELECT i.item_values FROM etl.load_item i WHERE i.load_id = e.load_id AND i.item = e.item) END AS item_values,
 		   e.error_code, e.error_message, e.error_detail, e.failed_at
 	FROM etl.item_error e JOIN etl.load l USING (load_id) WHERE etl._may_see(l.owner);
 COMMENT ON VIEW etl.item_errors IS 'items of for_each that failed alone and were left out of their load';

@@ -268,6 +268,8 @@ is_of_one_item(const extraction *e, const ErrorData *error, const page_fetch *fe
 
 	if (!e->skip_failed_items || (fetch != NULL && page_fetch_concerns_all(fetch)))
 		return false;
+	if (fetch != NULL && fetch->outcome == PAGE_UNREADABLE)
+		return true;
 	/* 401 is about who asks, 403 about what is asked for */
 	if (error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
 		return response != NULL && response->status == 403;
@@ -483,6 +485,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	values[0] = Int64GetDatum(task_run_id);
 	values[1] = Int32GetDatum(attempt);
 	values[2] = Int64GetDatum(e->target.load_id);
+	sql_call("SELECT etl._count_load($1, $2, $3)", 3, types, values, NULL);
 	record_shape_finish(e->target.shape);
 	sql_call("SELECT etl._finish_extract($1, $2, $3)", 3, types, values, NULL);
 	sql_commit();

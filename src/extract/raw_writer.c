@@ -351,9 +351,13 @@ insert_routed(const raw_target *target, int slice, const record_outcome *outcome
 {
 	raw_target other = *target;
 	record_outcome *chosen = palloc(sizeof(record_outcome) * count);
-	Oid types[] = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID};
-	Datum values[] = {Int64GetDatum(target->task_run_id), Int32GetDatum(target->attempt),
-					  Int64GetDatum(target->load_id), Int64GetDatum(load_id), 0};
+	Oid types[] = {INT8OID, INT4OID, INT8OID, INT8OID, INT4OID, INT8OID};
+	Datum values[] = {Int64GetDatum(target->task_run_id),
+					  Int32GetDatum(target->attempt),
+					  Int64GetDatum(target->load_id),
+					  Int64GetDatum(load_id),
+					  Int32GetDatum(slice),
+					  0};
 	int64 records = 0;
 
 	for (int i = 0; i < count; i++)
@@ -363,10 +367,10 @@ insert_routed(const raw_target *target, int slice, const record_outcome *outcome
 							  routes[i].load_id != load_id;
 		records += chosen[i].reason == NULL && !chosen[i].elsewhere;
 	}
-	values[4] = Int64GetDatum(records);
+	values[5] = Int64GetDatum(records);
 	sql_call("SELECT data_interval_start, data_interval_end FROM etl._count_routed($1, $2, $3, $4, "
-			 "$5)",
-			 5, types, values, NULL);
+			 "$5, $6)",
+			 6, types, values, NULL);
 	other.load_id = load_id;
 	other.partition_key = 0;
 	other.interval_start = DatumGetTimestampTz(sql_datum(0, 1));
