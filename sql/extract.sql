@@ -191,9 +191,6 @@ BEGIN
 	load_id := opened.load_id;
 	is_complete := opened.is_complete;
 	IF opened.is_new AND opened.definition ? 'for_each' THEN
-		-- what is asked for may depend on the interval
-		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date)
-		FROM etl.loads l JOIN etl.runs r USING (run_id) WHERE l.load_id = opened.load_id;
 		PERFORM etl._set_load_items(task_run_id, attempt, load_id, etl._read_items(task_run_id, attempt, load_id, opened.definition ->> 'for_each'));
 	END IF;
 	IF opened.is_new AND opened.definition ? 'retain' THEN
