@@ -149,6 +149,9 @@ RESET SESSION AUTHORIZATION;
 REVOKE USAGE ON FOREIGN DATA WRAPPER etl_http FROM regress_ro_owner;
 -- membership without inheritance is none until it is used
 ALTER ROLE regress_ro_reader NOINHERIT;
+-- from PostgreSQL 16 on it is the grant that inherits or not, by what the role was when it was granted
+REVOKE etl_reader FROM regress_ro_reader;
+GRANT etl_reader TO regress_ro_reader;
 SET SESSION AUTHORIZATION regress_ro_reader;
 SELECT count(*) FROM etl.pipelines;
 SET ROLE etl_reader;
