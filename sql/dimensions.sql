@@ -16,8 +16,8 @@ BEGIN
 	EXECUTE format('CREATE TABLE IF NOT EXISTS %I.%I (
 		date_pk integer PRIMARY KEY, date date UNIQUE, year integer, quarter integer, month integer, month_name text, day integer, day_of_year integer,
 		iso_year integer, iso_week integer, day_of_week integer, day_name text, is_weekend boolean, month_start date, month_end date)', n.schema_name, n.relation_name);
-	SELECT string_agg(c, ', ' ORDER BY n) INTO missing
-	FROM unnest('{date_pk,date,year,quarter,month,month_name,day,day_of_year,iso_year,iso_week,day_of_week,day_name,is_weekend,month_start,month_end}'::text[]) WITH ORDINALITY u(c, n)
+	SELECT string_agg(c, ', ' ORDER BY u.ordinal) INTO missing
+	FROM unnest('{date_pk,date,year,quarter,month,month_name,day,day_of_year,iso_year,iso_week,day_of_week,day_name,is_weekend,month_start,month_end}'::text[]) WITH ORDINALITY u(c, ordinal)
 	WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = etl._relation(n.schema_name, n.relation_name) AND a.attname = c AND NOT a.attisdropped);
 	IF missing IS NOT NULL THEN
 		RAISE EXCEPTION 'table %.% exists and is no dimension of dates', n.schema_name, n.relation_name
