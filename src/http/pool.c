@@ -339,13 +339,15 @@ settle(http_pool *pool, http_exchange *exchange, http_verdict verdict, Timestamp
 		dlist_push_tail(&pool->done, &exchange->node);
 		return;
 	}
+	/* the others need not find out for themselves */
 	exchange->wait_reason = HTTP_WAIT_RETRY;
 	if (verdict == HTTP_VERDICT_RATE_LIMITED)
+	{
 		exchange->wait_reason = HTTP_WAIT_RATE_LIMIT;
-	/* the others need not find out for themselves */
-	if (not_before > now)
-		pool->hold_until =
-			Max(pool->hold_until, verdict == HTTP_VERDICT_RATE_LIMITED ? until : not_before);
+		pool->hold_until = Max(pool->hold_until, until);
+	}
+	else if (not_before > now)
+		pool->hold_until = Max(pool->hold_until, not_before);
 	try_again(pool, exchange, until, now);
 }
 
