@@ -391,24 +391,43 @@ detect_pagination(page_fetch *fetch)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Whether an answer without a body tells by its headers how its page leads on, and nothing
+ * else does: an ETag need not cover them.
+ */
+static bool
+headers_lead_on(const pagination *p, const http_response *response)
+{
+	if (p->has_more != NIL || p->total != NIL || p->total_pages != NIL)
+		return false;
+	if (p->type == PAGINATION_LINK_HEADER)
+		return http_response_header(response, "link") != NULL;
+	return (p->total_header != NULL && http_response_header(response, p->total_header) != NULL) ||
+		   (p->total_pages_header != NULL &&
+			http_response_header(response, p->total_pages_header) != NULL);
+}
+
 /* Where an item goes on after a page that has not changed. */
 static void
 page_not_modified(page_fetch *fetch)
 {
 	extraction *e = fetch->e;
 	extract_item *item = fetch->item;
+	const http_request *request = &fetch->exchange.request;
 	const http_response *response = fetch->exchange.response;
+	split_result held = {.count = fetch->held_records};
+	int64 page_count = fetch->held_page_count;
 
 	item->last_digest = 0;
 	fetch->next = fetch->held_next;
-	/* there may be a next page now, behind one that is the same: an ETag need not cover it */
-	if (e->pages.type == PAGINATION_LINK_HEADER && e->pages.has_more == NIL &&
-		e->pages.total == NIL && http_response_header(response, "link") != NULL)
-		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, &fetch->exchange.request,
-									  response, &fetch->records);
-	fetch->next.records = fetch->at.records + fetch->held_records;
-	if (fetch->page == 0 && item->page_count == 0)
-		plan_pages(e, fetch, fetch->held_page_count, fetch->held_records);
+	if (headers_lead_on(&e->pages, response))
+	{
+		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, request, response, &held);
+		page_count = pagination_page_count(&e->pages, request, response, held.count);
+	}
+	fetch->next.records = fetch->at.records + held.count;
+	if (fetch->page == 0 && item->page_count == 0 && !fetch->next.at_end)
+		plan_pages(e, fetch, page_count, held.count);
 }
 
 /*
