@@ -91,6 +91,7 @@ BEGIN
 		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id
 			OR l.routed_from = existing.load_id AND l.state = 'loading';
 		DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = existing.load_id;
+		DELETE FROM etl.slice_watermark s WHERE s.load_id = existing.load_id;
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
 			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s is abandoned: the fetch that should have filled it, load %s, did not end', existing.load_id, existing.routed_from)
 				 WHEN existing.routes IS NOT NULL THEN format('load %s is abandoned: the present is fetched as a whole', existing.load_id)
@@ -463,6 +464,7 @@ BEGIN
 		  WHERE y.routed_from = l.load_id AND y.state = 'loading' GROUP BY s.load_id) n
 	WHERE x.load_id = n.load_id;
 	DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = l.load_id;
+	PERFORM etl._settle_watermarks(l);
 END
 $$;
 COMMENT ON FUNCTION etl._count_load(bigint, integer, bigint) IS 'writes down what a load, and those routed from it, have got: before it is complete';
