@@ -4,8 +4,8 @@
  *	  What the files that carry out an extraction share and nobody else needs.
  *
  * An extraction has items (one, or a row of for_each each), an item has pages, a page is
- * fetched, then committed as a slice.  plan.c says what to fetch next, page_fetch.c
- * fetches it, slice.c commits it, extract.c drives them.
+ * fetched, then committed as a slice.  items.c reads the items, plan.c says what to fetch
+ * next, page_fetch.c fetches it, slice.c commits it, extract.c drives them.
  *
  *-------------------------------------------------------------------------
  */
@@ -132,7 +132,10 @@ extern void plan_page_committed(page_fetch *fetch);
 extern extract_item *plan_item_with_too_many_pages(const extraction *e);
 extern void plan_raise_too_many_pages(const extraction *e, const extract_item *item)
 	pg_attribute_noreturn();
-extern void plan_drop_item(extraction *e, extract_item *item);
+
+/* items.c */
+extern void items_read(extraction *e);
+extern void items_drop(extraction *e, extract_item *item);
 
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
