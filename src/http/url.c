@@ -85,12 +85,15 @@ parse_url(const char *url)
 /*
  * A palloc'd copy of a URL in which bytes that a URL cannot have - blanks, controls and
  * all above ASCII - are percent-encoded; what a source sends must not become text of
- * unknown encoding.
+ * unknown encoding.  NULL when that is no URL any more: some of its parts may not have
+ * percent-encoded bytes, which ones depends on libcurl.
  */
 static char *
 encode_unsafe(const char *url)
 {
 	StringInfoData encoded;
+	CURLU *handle;
+	bool valid;
 
 	initStringInfo(&encoded);
 	for (const unsigned char *c = (const unsigned char *) url; *c != '\0'; c++)
@@ -100,7 +103,12 @@ encode_unsafe(const char *url)
 		else
 			appendStringInfoCharMacro(&encoded, *c);
 	}
-	return encoded.data;
+	handle = curl_url();
+	if (handle == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	valid = curl_url_set(handle, CURLUPART_URL, encoded.data, 0) == CURLUE_OK;
+	curl_url_cleanup(handle);
+	return valid ? encoded.data : NULL;
 }
 
 /*

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_page_value.c
- *	  page_value(): a cursor in any page, by any path.
+ *	  page_value(): a cursor in any page, by any path; and graphql_error().
  *
  *-------------------------------------------------------------------------
  */
 #include "fuzz.h"
 
+#include "extract/graphql.h"
 #include "extract/page_value.h"
 #include "extract/record_path.h"
 
@@ -38,4 +39,5 @@ FUZZ_TARGET(page_value)
 	value = page_value(input, size, p.path);
 	if (value != NULL)
 		fuzz_require(strlen(value) <= size);
+	(void) graphql_error(input, size, &value);
 }

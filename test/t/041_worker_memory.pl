@@ -6,6 +6,9 @@
 # 100,000:
 #
 #   ETL_MEMORY_REQUESTS=100000 scripts/test.sh --only tap --tap 041_worker_memory
+#
+# which takes about a minute.  With PostgreSQL 15 on two cores, 1,700 requests a second: 15,304 kB
+# after 9,109 of them, 15,368 kB after 102,052.
 use strict;
 use warnings;
 
