@@ -32,6 +32,7 @@ typedef struct extraction
 	http_client *client;
 	rate_budget *budget;
 	http_pool *pool;
+	bool rule_met; /* by an answer that has not been looked at: it may end the pages */
 	raw_target target;
 	page_options *decode;
 	bool is_graphql; /* an answer may call an error a success */

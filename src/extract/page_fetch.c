@@ -138,7 +138,10 @@ show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exch
 static void
 submit_pages(void *arg)
 {
-	page_fetch_submit(arg);
+	extraction *e = arg;
+
+	if (!e->rule_met)
+		page_fetch_submit(e);
 }
 
 /*
@@ -149,6 +152,7 @@ page_fetch_submit(extraction *e)
 {
 	page_fetch *fetch;
 
+	e->rule_met = false;
 	while (http_pool_has_room(e->pool) && (fetch = plan_next_page(e)) != NULL)
 	{
 		if (e->has_validators)
@@ -235,6 +239,7 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 	fetch->outcome = PAGE_FAILED;
 	fetch->bytes = response->body_length;
 	fetch->rule = error_rules_match(e->rules, response);
+	e->rule_met |= fetch->rule != NULL;
 	switch (fetch->rule ? fetch->rule->action : RULE_NONE)
 	{
 		case RULE_NONE:
