@@ -36,12 +36,13 @@ CREATE FUNCTION etl._read_items(task_run_id bigint, attempt integer, load_id big
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	n record := etl._parse_name(for_each);
+	n record;
 	r record;
 	parent bigint;
 	items jsonb;
 BEGIN
 	SELECT * INTO r FROM etl._run_of_load(task_run_id, attempt, load_id);
+	n := etl._parse_name(for_each);
 	BEGIN
 		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date);
 		FOREACH parent IN ARRAY r.parents LOOP
