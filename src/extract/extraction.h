@@ -113,6 +113,7 @@ typedef struct page_fetch
 	page_failure failure;
 	char *error_message;
 	size_t bytes;			/* of the body, decompressed */
+	page_text *text;		/* the body, when it had to be looked at before it is read */
 	const error_rule *rule; /* the one that decided; NULL: none did */
 	int broken;				/* answers so far that were not whole */
 	uint64 digest;			/* of the body; 0: not computed */
