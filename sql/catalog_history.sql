@@ -187,7 +187,7 @@ COMMENT ON COLUMN etl.slice.page_count IS 'pages the item is known to have, fetc
 COMMENT ON COLUMN etl.slice.request_key IS 'of a request whose answer had an ETag or a date: asked again, it is asked conditionally';
 CREATE UNIQUE INDEX slice_page ON etl.slice (load_id, item, page);
 CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
-CREATE INDEX slice_request ON etl.slice (request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX slice_request ON etl.slice (request_key, load_id) WHERE request_key IS NOT NULL;
 
 CREATE TABLE etl.routed_slice (
 	load_id bigint NOT NULL,

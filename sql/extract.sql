@@ -210,18 +210,19 @@ END
 $$;
 COMMENT ON FUNCTION etl._keep_pagination(bigint, integer, bigint, text, text, text) IS 'keeps what pagination "auto" has turned out to be, so that the load is resumed by it';
 
--- Arrays, an element a slice: one call, one update of the load for all of a transaction.
+-- Arrays, an element a slice: one call for all of a transaction.
 CREATE FUNCTION etl._commit_slices(task_run_id bigint, attempt integer, load_id bigint, slice integer[], item integer[],
 	page integer[], page_count integer[], page_size integer[], request text[], status integer[], attempts integer[], next_cursor jsonb[],
 	body_digest bigint[], bytes bigint[], fetched bigint[], loaded bigint[], quarantined bigint[], skipped bigint[], etag text[], last_modified text[],
-	request_key text[], absent boolean[]) RETURNS void
+	request_key text[], absent boolean[], held_loads bigint[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
+	l etl.load;
 	violated text;
 BEGIN
-	PERFORM FROM etl.load l WHERE l.load_id = _commit_slices.load_id AND l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
+	SELECT * INTO l FROM etl.load x WHERE x.load_id = _commit_slices.load_id AND x.run_id = t.run_id AND x.task = t.task AND x.state = 'loading';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'load % is not being loaded by attempt % of task run %', load_id, attempt, task_run_id
 			USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -231,7 +232,10 @@ BEGIN
 	SELECT _commit_slices.load_id, u.*
 	FROM unnest(slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
 		fetched, loaded, quarantined, skipped, etag, last_modified, request_key) u;
-	UPDATE etl.load l SET absent = true WHERE l.load_id = _commit_slices.load_id AND NOT l.absent AND true = ANY (_commit_slices.absent);
+	IF held_loads IS NOT NULL THEN
+		PERFORM etl._check_held_loads(l, held_loads);
+	END IF;
+	UPDATE etl.load x SET absent = true WHERE x.load_id = l.load_id AND NOT x.absent AND true = ANY (_commit_slices.absent);
 EXCEPTION WHEN unique_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	IF violated <> 'slice_cursor' THEN
@@ -244,8 +248,8 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 COMMENT ON FUNCTION etl._commit_slices(bigint, integer, bigint, integer[], integer[], integer[], integer[], integer[], text[], integer[], integer[], jsonb[],
-	bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], text[], boolean[]) IS
-	'records slices with their cursors and counts, in the transaction that wrote their rows';
+	bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], text[], boolean[], bigint[]) IS
+	'records slices with their cursors and counts, in the transaction that wrote their rows; held_loads: whose rows were taken for pages that have not changed';
 
 -- What a load has got is the sum of its slices, and written down when it is complete: the
 -- caller that waits for a run holds a snapshot, so that a row which is updated with each
@@ -271,69 +275,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl._count_load(bigint, integer, bigint) IS 'writes down what a load, and those routed from it, have got: before it is complete';
-
--- The slice of a published load whose answer can be asked for conditionally.
-CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,
-	OUT held_load bigint, OUT held_slice integer, OUT etag text, OUT last_modified text, OUT next_cursor jsonb,
-	OUT page_count integer, OUT records bigint, OUT pagination jsonb)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	SELECT s.load_id, s.slice, s.etag, s.last_modified, s.next_cursor, s.page_count, s.fetched + s.skipped, x.pagination
-	INTO held_load, held_slice, etag, last_modified, next_cursor, page_count, records, pagination
-	FROM etl.slice s JOIN etl.load x USING (load_id)
-	WHERE s.request_key = _held_slice.request_key AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner
-	  AND x.state = 'published' AND x.definition_digest = l.definition_digest
-	  -- a record_time leaves out what is of other intervals
-	  AND (x.data_interval_start = l.data_interval_start AND x.data_interval_end = l.data_interval_end
-		   OR NOT EXISTS (SELECT FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task AND t.definition ? 'record_time'))
-	ORDER BY s.load_id DESC LIMIT 1;
-END
-$$;
-COMMENT ON FUNCTION etl._held_slice(bigint, integer, bigint, text) IS 'the slice whose records stand for an answer of 304 to a request; NULLs when there is none';
-
-CREATE FUNCTION etl._reuse_quarantined(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
-	OUT quarantined bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	PERFORM FROM etl.load x WHERE x.load_id = held_load AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner AND x.state = 'published'
-	FOR SHARE;		-- until this is committed nobody supersedes and reclaims it
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'load % is no longer held', held_load
-			USING ERRCODE = 'lock_not_available', HINT = 'It was superseded meanwhile; the next attempt asks again.';
-	END IF;
-	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request,
-		document, correction, corrected_at, corrected_by, correction_note)
-	SELECT l.load_id, q.pipeline, q.task, _reuse_quarantined.slice, q.record_number, q.byte_offset, q.record, q.reason_code, q.reason, q.request,
-		q.document, q.correction, q.corrected_at, q.corrected_by, q.correction_note
-	FROM etl.quarantined_record q WHERE q.load_id = held_load AND q.slice = held_slice AND q.replayed_at IS NULL;
-	GET DIAGNOSTICS quarantined = ROW_COUNT;
-END
-$$;
-COMMENT ON FUNCTION etl._reuse_quarantined(bigint, integer, bigint, integer, bigint, integer) IS 'copies the quarantined records of a slice that has not changed';
-
-CREATE FUNCTION etl._reuse_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
-	OUT loaded bigint, OUT quarantined bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	quarantined := etl._reuse_quarantined(task_run_id, attempt, load_id, slice, held_load, held_slice);
-	EXECUTE format('INSERT INTO %1$I.%2$I (load_id, partition_key, data_interval_start, data_interval_end, slice, record_number, item, payload, fetched_at)
-		SELECT $1, $2, $3, $4, $5, record_number, item, payload, fetched_at FROM %1$I.%2$I WHERE load_id = $6 AND partition_key = ANY ($8) AND slice = $7',
-		l.target_schema, l.target_name)
-	USING l.load_id, l.partition_key, l.data_interval_start, l.data_interval_end, slice, held_load, held_slice,
-		  (SELECT ARRAY[p.shared_partition_key, p.partition_key] FROM etl.published_loads p WHERE p.load_id = held_load);
-	GET DIAGNOSTICS loaded = ROW_COUNT;
-END
-$$;
-COMMENT ON FUNCTION etl._reuse_slice(bigint, integer, bigint, integer, bigint, integer) IS 'copies the rows of a slice that has not changed into the load of an attempt';
 
 CREATE FUNCTION etl._quarantine(task_run_id bigint, attempt integer, load_id bigint, slice integer, record_numbers integer[],
 	byte_offsets bigint[], records bytea[], reason_codes text[], reasons text[], documents jsonb[], request text) RETURNS void

@@ -40,7 +40,8 @@ typedef struct extraction
 	pagination pages;
 	bool pages_detected; /* pages.type was "auto", and this load knows better now: to be kept */
 	bool skip_failed_items;
-	bool has_validators; /* some published load of the task has an ETag or a date */
+	bool has_validators;	   /* some published load of the task has an ETag or a date */
+	struct held_answers *held; /* see conditional.c; NULL: nothing was asked for yet */
 
 	/* what is to be fetched */
 	dlist_head items; /* of extract_item: begun and not finished */
@@ -120,11 +121,14 @@ typedef struct page_fetch
 	cursor next;			/* where the item goes on after it */
 	int64 held_load;		/* the slice whose records a 304 re-uses; 0: none */
 	int held_slice;
-	cursor held_next;		/* where that one went on */
-	int held_page_count;	/* pages its item was known to have; 0: not known */
-	int held_records;		/* of that slice */
-	pagination held_pages;	/* of its load: what "auto" turned out to be */
-	bool held_pages_differ; /* ... and did */
+	cursor held_next;		  /* where that one went on */
+	int held_page_count;	  /* pages its item was known to have; 0: not known */
+	int held_records;		  /* of that slice */
+	int held_quarantined;	  /* of these, when it was loaded */
+	int64 held_partitions[2]; /* that its rows are in */
+	pagination held_pages;	  /* of its load: what "auto" turned out to be */
+	bool held_pages_differ;	  /* ... and did */
+	raw_counts counts;		  /* once its records are written */
 } page_fetch;
 
 /* plan.c */
@@ -153,6 +157,7 @@ extern uint64 page_digest(const page_fetch *fetch);
 /* conditional.c */
 extern void conditional_prepare(page_fetch *fetch);
 extern char *conditional_request_key(const page_fetch *fetch);
+extern void conditional_reuse(extraction *e, page_fetch **fetches, const int *slices, int count);
 
 /* slice.c */
 extern int slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);
