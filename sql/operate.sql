@@ -2,7 +2,7 @@
 
 CREATE FUNCTION etl._wake_coordinator_on_commit() RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_coordinator_on_commit';
-COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'wakes the coordinator of this database when the transaction commits';
+COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'what this transaction asks for is begun when it commits: wakes the coordinator of this database, or has one come';
 
 CREATE FUNCTION etl._cancel_as_owner(run bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

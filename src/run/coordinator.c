@@ -13,12 +13,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,6 +31,7 @@
 #include "call_sql.h"
 #include "etl.h"
 #include "run/launch.h"
+#include "run/launcher_state.h"
 #include "run/locks.h"
 #include "run/wake.h"
 
@@ -64,6 +67,7 @@ typedef struct outlook
 	int active_runs;
 	int64 attempts; /* of all tasks of active runs: grows whenever a worker takes one */
 	TimestampTz next_attempt_at; /* 0: none */
+	uint64 changes;				 /* noted before it looked */
 } outlook;
 
 static MemoryContext wake_context;
@@ -172,11 +176,13 @@ coordinate(void)
 {
 	outlook *result;
 	MemoryContext old;
+	uint64 changes = launcher_changes();
 
 	MemoryContextReset(wake_context);
 	sql_begin();
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
+	result->changes = changes;
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
 	for (int row = 0; row < SPI_processed; row++)
@@ -348,6 +354,39 @@ wait_for_work(const outlook *now)
 }
 
 /*
+ * Takes the coordinator's lock, if it is to be had, and the wakes that are meant for who
+ * has it.
+ */
+static bool
+lead(void)
+{
+	if (!etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+		return false;
+	launcher_lead();
+	return true;
+}
+
+/*
+ * Gives the lead back, as nothing is active.  Returns false, with the lead, when something
+ * has come up since.
+ */
+static bool
+end_lead(const outlook *now)
+{
+	bool ends;
+
+	if (!launcher_end(now->changes, DT_NOEND))
+		return false;
+	etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+	/* a run queued by who saw the lock taken */
+	sql_begin();
+	sql_call("SELECT active_runs FROM etl._coordinator_outlook()", 0, NULL, NULL, NULL);
+	ends = sql_bigint(0, 1, 0) == 0 || !lead();
+	sql_commit();
+	return ends;
+}
+
+/*
  * Works until no run is active.  Holds the coordinator's lock on entry; a run queued
  * while it decides to end is seen by the second look, after the lock is given back.
  */
@@ -380,16 +419,8 @@ coordinate_until_idle(void)
 		PG_END_TRY();
 		if (now != NULL && now->active_runs == 0)
 		{
-			etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
-			now = NULL;
-			sql_begin();
-			sql_call("SELECT active_runs FROM etl._coordinator_outlook()", 0, NULL, NULL, NULL);
-			if (sql_bigint(0, 1, 0) == 0 || !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
-			{
-				sql_commit();
+			if (end_lead(now))
 				return;
-			}
-			sql_commit();
 			continue;
 		}
 		if (now == NULL)
@@ -398,6 +429,27 @@ coordinate_until_idle(void)
 		}
 		wait_for_work(now);
 	}
+}
+
+/* Waits until a transaction has ended; what it asked for is visible then, or is not to be. */
+static void
+wait_for_transaction(TransactionId transaction)
+{
+	StartTransactionCommand();
+	XactLockTableWait(transaction, NULL, NULL, XLTW_None);
+	CommitTransactionCommand();
+}
+
+/* Whether the extension is in this database: the launcher asks every one. */
+static bool
+is_installed(void)
+{
+	bool installed;
+
+	StartTransactionCommand();
+	installed = OidIsValid(get_extension_oid("etl", true));
+	CommitTransactionCommand();
+	return installed;
 }
 
 /*
@@ -423,11 +475,19 @@ etl_coordinator_main(Datum argument)
 	SetConfigOption("application_name", "etl coordinator", PGC_USERSET, PGC_S_SESSION);
 	wake_context = AllocSetContextCreate(TopMemoryContext, "etl wake", ALLOCSET_DEFAULT_SIZES);
 
+	if (TransactionIdIsValid(parameters.after))
+		wait_for_transaction(parameters.after);
+	if (parameters.by_launcher && !is_installed())
+	{
+		launcher_end(0, DT_NOEND);
+		proc_exit(0);
+	}
+
 	/*
 	 * With the lock, clean up first: what a crash has left active would pass for an
 	 * interval that is already running.
 	 */
-	leads = etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+	leads = lead();
 	if (leads)
 		repair();
 	if (parameters.request != DSM_HANDLE_INVALID)
@@ -439,8 +499,9 @@ etl_coordinator_main(Datum argument)
 		submit((run_request *) dsm_segment_address(segment));
 		dsm_detach(segment);
 	}
-	if (!leads && !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+	if (!leads && !lead())
 	{
+		launcher_yield();
 		wake_process(other_coordinator());
 		proc_exit(0);
 	}
