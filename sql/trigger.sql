@@ -10,7 +10,7 @@ DECLARE
 BEGIN
 	SELECT * INTO r FROM etl.run x WHERE x.run_id = run;
 	IF NOT FOUND OR NOT (etl._may_operate(r.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role())) THEN
-		RAISE EXCEPTION 'run % does not exist', coalesce(run::text, 'NULL')
+		RAISE EXCEPTION 'run % does not exist', run
 			USING ERRCODE = 'undefined_object', HINT = 'etl.runs lists the runs you may see.';
 	ELSIF NOT etl._may_operate(r.owner, etl._acting_role()) THEN
 		RAISE EXCEPTION 'permission denied for run % of pipeline "%"', run, r.pipeline
