@@ -35,7 +35,7 @@ COMMENT ON FUNCTION etl._intervals_between(etl.pipeline, timestamptz, timestampt
 CREATE TYPE etl.backfill_result AS (backfill_id bigint, data_interval_start timestamptz, data_interval_end timestamptz, last_state text);
 COMMENT ON TYPE etl.backfill_result IS 'a row an interval, as etl.backfill returns them: last_state is what was there before';
 
-CREATE FUNCTION etl._check_backfill(p etl.pipeline, since timestamptz, until timestamptz, rerun text, max_active integer) RETURNS void
+CREATE FUNCTION etl._check_backfill(p etl.pipeline, since timestamptz, until timestamptz, rerun text, reverse boolean, max_active integer) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -52,6 +52,10 @@ BEGIN
 		RAISE EXCEPTION 'invalid max_active %', coalesce(max_active::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'How many runs of the backfill may be queued or running at once: 1 or more.';
 	END IF;
+	IF reverse AND p.depends_on_past THEN
+		RAISE EXCEPTION 'pipeline "%" depends on its past and cannot be filled in reverse', p.pipeline
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave out reverse: each interval waits until the one before has succeeded.';
+	END IF;
 	SELECT * INTO other FROM etl.backfill_request b
 	WHERE b.pipeline = p.pipeline AND b.state = 'running' AND b.since < _check_backfill.until AND b.until > _check_backfill.since LIMIT 1;
 	IF FOUND THEN
@@ -61,7 +65,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION etl._check_backfill(etl.pipeline, timestamptz, timestamptz, text, integer) IS 'raises for what is wrong with a backfill';
+COMMENT ON FUNCTION etl._check_backfill(etl.pipeline, timestamptz, timestamptz, text, boolean, integer) IS 'raises for what is wrong with a backfill';
 
 CREATE FUNCTION etl._request_backfill_as_owner(pipeline text, since timestamptz, until timestamptz, rerun text, reverse boolean, max_active integer, dry_run boolean)
 RETURNS etl.backfill_result[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -76,7 +80,7 @@ BEGIN
 	IF NOT coalesce(dry_run, false) THEN
 		PERFORM FROM etl.pipeline x WHERE x.pipeline = p.pipeline FOR UPDATE;		-- backfills of a pipeline are asked for one by one
 	END IF;
-	PERFORM etl._check_backfill(p, since, until, rerun, max_active);
+	PERFORM etl._check_backfill(p, since, until, rerun, reverse, max_active);
 	WITH i AS MATERIALIZED (
 		SELECT x.data_interval_start AS s, x.data_interval_end AS e, x.data_interval_end <= etl._now() AS is_over,
 			   coalesce((SELECT r.state FROM etl.run r WHERE r.pipeline = p.pipeline AND r.data_interval_start = x.data_interval_start
@@ -156,9 +160,9 @@ BEGIN
 	  AND (r.state IN ('queued', 'running') OR r.state = 'success' AND r.queued_at > b.requested_at)
 	ORDER BY r.run_id DESC LIMIT 1;
 	IF NOT FOUND THEN
-		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by)
+		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by, priority)
 		VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-			p.timezone, 'backfill', b.requested_by)
+			p.timezone, 'backfill', b.requested_by, p.priority)
 		ON CONFLICT DO NOTHING
 		RETURNING * INTO new_run;
 		IF NOT FOUND THEN
@@ -179,7 +183,7 @@ CREATE FUNCTION etl._end_backfill(b etl.backfill_request, new_state text, proble
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE etl.backfill_interval i SET state = 'cancelled' WHERE i.backfill_id = b.backfill_id AND i.state = 'waiting';
+	UPDATE etl.backfill_interval i SET state = 'cancelled' WHERE i.backfill_id = b.backfill_id AND i.state IN ('waiting', 'active');
 	UPDATE etl.backfill_request x SET state = new_state, problem = _end_backfill.problem, ended_at = clock_timestamp() WHERE x.backfill_id = b.backfill_id;
 END
 $$;
@@ -227,12 +231,15 @@ BEGIN
 	END LOOP;
 END
 $$;
--- One whose next interval is in the hands of another transaction has no active run.
+-- One that could queue an interval and did not, as another transaction has it in hand, has
+-- nobody to wake it.
 CREATE FUNCTION etl._active_backfills() RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT count(*)::integer FROM etl.backfill_request b LEFT JOIN etl.pipeline p USING (pipeline)
 	WHERE b.state = 'running' AND p.paused IS NOT TRUE AND NOT etl._is_copy()
+	  AND EXISTS (SELECT FROM etl.backfill_interval i WHERE i.backfill_id = b.backfill_id AND i.state = 'waiting')
+	  AND (SELECT count(*) FROM etl.backfill_interval i WHERE i.backfill_id = b.backfill_id AND i.state = 'active') < b.max_active
 $$;
 COMMENT ON FUNCTION etl._active_backfills() IS 'backfills that the coordinator has to stay for';
 COMMENT ON FUNCTION etl._advance_backfills() IS 'notes which runs of backfills have ended, queues the next ones, ends backfills that are done';

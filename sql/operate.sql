@@ -54,11 +54,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	changed bigint;
-	was_copy boolean := etl._is_copy();
 	r etl.run;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
-	IF was_copy THEN
+	IF etl._is_copy() THEN
 		IF NOT pg_has_role(etl._acting_role(), (SELECT datdba FROM pg_database WHERE datname = current_database()), 'USAGE') THEN
 			RAISE EXCEPTION 'permission denied to resume the pipelines of a copied database'
 				USING ERRCODE = 'insufficient_privilege', HINT = 'The owner of the database or a superuser can.';
@@ -66,25 +65,18 @@ BEGIN
 		DELETE FROM etl.instance;
 		PERFORM etl._claim_instance();
 		UPDATE etl.load l SET superseded_xid = NULL WHERE l.superseded_xid IS NOT NULL;	-- of another server
-	END IF;
-	IF etl._lock_holder('coordinator', 0) IS NULL THEN
+		-- runs that were active when the database was copied go on nowhere
 		PERFORM etl._repair();
-	END IF;
-	-- what was active when the database was copied goes on where it was
-	IF was_copy THEN
-		FOR r IN SELECT * FROM etl.run x
-			WHERE x.state IN ('queued', 'running')
-			  AND NOT EXISTS (SELECT FROM etl.task_run t JOIN etl._locks_held() h ON h.kind = etl._lock_kind('attempt') AND h.id = t.task_run_id
-							  WHERE t.run_id = x.run_id)
-		LOOP
+		FOR r IN SELECT * FROM etl.run x WHERE x.state IN ('queued', 'running') LOOP
 			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
 		END LOOP;
 		PERFORM etl._end_backfill(b, 'cancelled', 'the database was copied') FROM etl.backfill_request b WHERE b.state = 'running';
 	END IF;
+	-- what waited while it was paused, and what a crash has left
+	PERFORM etl._wake_coordinator_on_commit();
 	UPDATE etl.pipeline p SET paused = false
 	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused;
 	GET DIAGNOSTICS changed = ROW_COUNT;
-	PERFORM etl._wake_coordinator_on_commit();		-- for what was queued before the pause
 	RETURN changed;
 END
 $$;

@@ -102,19 +102,6 @@ END
 $$;
 COMMENT ON FUNCTION etl._interval_to_trigger(etl.pipeline, timestamptz, timestamptz) IS 'the interval that etl.trigger runs';
 
--- A load is replaced whole: what lies partly outside of the new interval stays beside it.
-CREATE FUNCTION etl._warn_of_overlap(r etl.run) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT etl._write_log('WARN', r.pipeline, r.run_id, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
-		r.data_interval_start, r.data_interval_end, l.data_interval_start, l.data_interval_end))
-	FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
-	WHERE l.pipeline = r.pipeline AND l.state = 'published'
-	  AND l.data_interval_start < r.data_interval_end AND l.data_interval_end > r.data_interval_start
-	  AND NOT (l.data_interval_start >= r.data_interval_start AND l.data_interval_end <= r.data_interval_end) LIMIT 1
-$$;
-COMMENT ON FUNCTION etl._warn_of_overlap(etl.run) IS 'logs that a run covers part of an interval that is published';
-
 -- A run that nobody waits for.  One that waits for another transaction's of the same
 -- interval does so at the unique index.
 CREATE FUNCTION etl._queue_run(p etl.pipeline, data_interval_start timestamptz, data_interval_end timestamptz, trigger text,
@@ -123,19 +110,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	new_run etl.run;
-	active bigint;
+	refused record := etl._overlap(p, data_interval_start, NULL, trigger, true, requested_by);
 BEGIN
-	INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by, retry_of, only_tasks)
-	VALUES (p.pipeline, p.owner, data_interval_start, data_interval_end, (data_interval_start AT TIME ZONE p.timezone)::date,
-		p.timezone, trigger, requested_by, retry_of, only_tasks)
-	ON CONFLICT DO NOTHING
-	RETURNING * INTO new_run;
-	IF NOT FOUND THEN
-		SELECT x.run_id INTO active FROM etl.run x
-		WHERE x.pipeline = p.pipeline AND x.data_interval_start = _queue_run.data_interval_start AND x.state IN ('queued', 'running');
-		RAISE EXCEPTION 'interval % of pipeline "%" is already running', data_interval_start AT TIME ZONE p.timezone, p.pipeline
-			USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
-				  HINT = format('Wait for it: SELECT etl.wait(%1$s); or stop it: SELECT etl.cancel(%1$s);', active);
+	IF refused.refused IS NULL THEN
+		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by, priority, retry_of, only_tasks)
+		VALUES (p.pipeline, p.owner, data_interval_start, data_interval_end, (data_interval_start AT TIME ZONE p.timezone)::date,
+			p.timezone, trigger, requested_by, p.priority, retry_of, only_tasks)
+		ON CONFLICT DO NOTHING
+		RETURNING * INTO new_run;
+	END IF;
+	IF new_run.run_id IS NULL THEN
+		RAISE EXCEPTION 'interval % of pipeline "%" cannot be run now', data_interval_start AT TIME ZONE p.timezone, p.pipeline
+			USING ERRCODE = 'object_in_use', DETAIL = coalesce(upper(left(refused.refused, 1)) || substr(refused.refused, 2), 'It has been asked for') || '.',
+				  HINT = coalesce(refused.hint, 'Another session has asked for it just now; see etl.progress.');
 	END IF;
 	PERFORM etl._warn_of_overlap(new_run);
 	PERFORM etl._wake_coordinator_on_commit();
