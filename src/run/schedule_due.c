@@ -28,11 +28,11 @@ PG_FUNCTION_INFO_V1(etl_due_intervals);
 typedef struct firing
 {
 	schedule *schedule;
-	uint64 seed;		  /* of its jitter */
-	TimestampTz after;	  /* ticks up to this one are done with */
-	TimestampTz first;	  /* the first tick that may begin an interval; DT_NOBEGIN: any */
-	TimestampTz last;	  /* no interval begins after it; DT_NOEND: it goes on */
-	int64 jitter;		  /* microseconds, at most */
+	uint64 seed;	   /* of its jitter */
+	TimestampTz after; /* ticks up to this one are done with */
+	TimestampTz first; /* the first tick that may begin an interval; DT_NOBEGIN: any */
+	TimestampTz last;  /* no interval ends after it; DT_NOEND: it goes on */
+	int64 jitter;	   /* microseconds, at most */
 } firing;
 
 /* One interval. */
@@ -56,16 +56,15 @@ read_firing(FunctionCallInfo fcinfo)
 
 	f.schedule = schedule_parse(text_to_cstring(PG_GETARG_TEXT_PP(1)),
 								text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	f.seed = DatumGetUInt64(hash_any_extended((unsigned char *) VARDATA_ANY(pipeline),
-											  VARSIZE_ANY_EXHDR(pipeline), 0));
+	f.seed = DatumGetUInt64(
+		hash_any_extended((unsigned char *) VARDATA_ANY(pipeline), VARSIZE_ANY_EXHDR(pipeline), 0));
 	f.after = PG_GETARG_TIMESTAMPTZ(3);
-	if (!PG_ARGISNULL(4) &&
-		!schedule_next(f.schedule, PG_GETARG_TIMESTAMPTZ(4) - 1, &f.first))
+	if (!PG_ARGISNULL(4) && !schedule_next(f.schedule, PG_GETARG_TIMESTAMPTZ(4) - 1, &f.first))
 		f.first = DT_NOEND;
 	if (!PG_ARGISNULL(5))
 		f.last = PG_GETARG_TIMESTAMPTZ(5);
-	f.jitter = jitter->time +
-			   (jitter->day + (int64) jitter->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	f.jitter =
+		jitter->time + (jitter->day + (int64) jitter->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 	return f;
 }
 
@@ -81,7 +80,7 @@ due_at(const firing *f, TimestampTz tick)
 		return tick;
 	if (schedule_next(f->schedule, tick, &next))
 		most = Min(most, next - tick - 1);
-	hash = hash_combine64(f->seed, murmurhash64((uint64) tick));
+	hash = DatumGetUInt64(hash_any_extended((unsigned char *) &tick, sizeof(tick), f->seed));
 	return tick + (int64) ((hash >> 11) / (double) (UINT64CONST(1) << 53) * most);
 }
 
@@ -102,8 +101,8 @@ next_interval(const firing *f, TimestampTz after, due_interval *result)
 {
 	TimestampTz tick;
 
-	return schedule_next(f->schedule, Max(after, f->first), &tick) &&
-		   interval_of(f, tick, result) && result->start <= f->last;
+	return schedule_next(f->schedule, Max(after, f->first), &tick) && tick <= f->last &&
+		   interval_of(f, tick, result);
 }
 
 /* The last interval that is due by now and within the dates. */
@@ -111,16 +110,11 @@ static bool
 last_due_interval(const firing *f, TimestampTz now, due_interval *result)
 {
 	TimestampTz tick;
-	TimestampTz last;
 
-	if (!schedule_prev(f->schedule, now + 1, &tick))
+	if (!schedule_prev(f->schedule, Min(now, f->last) + 1, &tick))
 		return false;
 	if (due_at(f, tick) > now && !schedule_prev(f->schedule, tick, &tick))
 		return false;
-	/* the interval that begins with the last tick up to the end date is the last there is */
-	if (f->last < DT_NOEND && schedule_prev(f->schedule, f->last + 1, &last) &&
-		schedule_next(f->schedule, last, &last))
-		tick = Min(tick, last);
 	return tick > f->after && interval_of(f, tick, result) && result->start >= f->first;
 }
 
