@@ -51,7 +51,7 @@ CREATE FUNCTION etl._notice_schedule(pipeline text, schedule text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-	IF schedule IS NOT NULL AND NOT etl._wake_scheduler_on_commit() THEN
+	IF schedule IS NOT NULL AND NOT etl._launcher_exists() THEN
 		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it', pipeline
 			USING HINT = format('Set shared_preload_libraries = ''etl'' and restart the server; or use pg_cron: '
 				'SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$);', pipeline, pipeline);

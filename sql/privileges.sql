@@ -25,7 +25,7 @@ GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.ru
 	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
-GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
+GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._alter_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,

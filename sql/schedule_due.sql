@@ -37,9 +37,13 @@ LANGUAGE C STABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'etl_due_intervals'
 COMMENT ON FUNCTION etl._due_intervals(text, text, text, timestamptz, timestamptz, timestamptz, interval, timestamptz, boolean, integer) IS
 	'the intervals of a schedule that end after an instant and are due: the last, or with catchup the first so many';
 
-CREATE FUNCTION etl._wake_scheduler_on_commit() RETURNS boolean
+CREATE FUNCTION etl._launcher_exists() RETURNS boolean
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_launcher_exists';
+COMMENT ON FUNCTION etl._launcher_exists() IS 'whether the library is preloaded, so that schedules fire';
+
+CREATE FUNCTION etl._wake_scheduler_on_commit() RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_scheduler_on_commit';
-COMMENT ON FUNCTION etl._wake_scheduler_on_commit() IS 'has the launcher look at schedules when the transaction commits; returns whether there is a launcher';
+COMMENT ON FUNCTION etl._wake_scheduler_on_commit() IS 'has the launcher look at schedules when the transaction commits';
 
 -- A new schedule begins now, or at a start_date that has passed: from there on intervals
 -- count as missed.  So does one that is changed, but with catchup nothing is left out.
