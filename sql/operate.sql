@@ -38,9 +38,14 @@ DECLARE
 	changed bigint;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
-	UPDATE etl.pipeline p SET paused = true
-	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	WITH paused AS (
+		UPDATE etl.pipeline p SET paused = true
+		WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused
+		RETURNING p.pipeline),
+	unplanned AS (
+		UPDATE etl.schedule_state s SET due_at = NULL FROM paused p WHERE s.pipeline = p.pipeline)
+	SELECT count(*) INTO changed FROM paused;
+	PERFORM etl._wake_scheduler_on_commit();
 	RETURN changed;
 END
 $$;
@@ -53,7 +58,8 @@ CREATE FUNCTION etl._resume_as_owner(pipeline text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	changed bigint;
+	changed bigint := 0;
+	resumed text;
 	r etl.run;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
@@ -74,9 +80,15 @@ BEGIN
 	END IF;
 	-- what waited while it was paused, and what a crash has left
 	PERFORM etl._wake_coordinator_on_commit();
-	UPDATE etl.pipeline p SET paused = false
-	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	FOR resumed IN
+		UPDATE etl.pipeline p SET paused = false
+		WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused
+		RETURNING p.pipeline
+	LOOP
+		PERFORM etl._plan_schedule(resumed);
+		changed := changed + 1;
+	END LOOP;
+	PERFORM etl._wake_scheduler_on_commit();
 	RETURN changed;
 END
 $$;

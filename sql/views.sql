@@ -14,6 +14,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
+		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,
 		   p.template, p.template_options, etl._other_settings(p) AS options, p.created_at, p.altered_at
 	FROM etl.pipeline p
 	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true

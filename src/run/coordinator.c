@@ -67,6 +67,7 @@ typedef struct outlook
 	int active_runs;
 	int64 attempts; /* of all tasks of active runs: grows whenever a worker takes one */
 	TimestampTz next_attempt_at; /* 0: none */
+	TimestampTz next_due_at;	 /* of schedules; DT_NOEND: none */
 	uint64 changes;				 /* noted before it looked */
 } outlook;
 
@@ -76,6 +77,7 @@ static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
 static int64 attempts_at_failure = 0;
 static TimestampTz slots_exhausted_since = 0;
+static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
 
 /* An int4[] column of the last result as a list of integers. */
 static List *
@@ -183,6 +185,8 @@ coordinate(void)
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
 	result->changes = changes;
+	if (launcher_exists())
+		sql_call("SELECT etl._queue_due_runs()", 0, NULL, NULL, NULL);
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
 	for (int row = 0; row < SPI_processed; row++)
@@ -194,7 +198,7 @@ coordinate(void)
 		demand->idle_pids = pid_list(row, 3);
 		result->demands = lappend(result->demands, demand);
 	}
-	sql_call("SELECT active_runs, next_attempt_at, worker_pids, attempts FROM "
+	sql_call("SELECT active_runs, next_attempt_at, worker_pids, attempts, next_due_at FROM "
 			 "etl._coordinator_outlook()",
 			 0, NULL, NULL, NULL);
 	result->active_runs = (int) sql_bigint(0, 1, 0);
@@ -202,6 +206,7 @@ coordinate(void)
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
 	result->attempts = sql_bigint(0, 4, 0);
+	result->next_due_at = sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -341,6 +346,13 @@ wait_for_work(const outlook *now)
 
 		timeout = Min(timeout, Max(until, 10));
 	}
+	if (now->next_due_at < DT_NOEND)
+	{
+		/* what is due and not queued has to wait for something else */
+		long until = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), now->next_due_at);
+
+		timeout = until > 0 ? Min(timeout, until) : timeout;
+	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 PG_WAIT_EXTENSION);
@@ -373,9 +385,17 @@ lead(void)
 static bool
 end_lead(const outlook *now)
 {
+	TimestampTz next_due_at = now->next_due_at;
 	bool ends;
 
-	if (!launcher_end(now->changes, DT_NOEND))
+	if (next_due_at > GetCurrentTimestamp())
+		unqueued_looks = 0;
+	else if (unqueued_looks++ < 2)
+		return false; /* it has just become due */
+	else
+		/* its state is locked by somebody: his commit tells, but his rollback does not */
+		next_due_at = GetCurrentTimestamp() + USECS_PER_SEC;
+	if (!launcher_end(now->changes, next_due_at))
 		return false;
 	etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
 	/* a run queued by who saw the lock taken */
@@ -384,6 +404,19 @@ end_lead(const outlook *now)
 	ends = sql_bigint(0, 1, 0) == 0 || !lead();
 	sql_commit();
 	return ends;
+}
+
+/*
+ * Whether to wait for what is due next instead of coming again for it.  Without a launcher
+ * nobody would come, nor is anything fired.
+ */
+static bool
+soon_due(const outlook *now)
+{
+	TimestampTz from = GetCurrentTimestamp();
+
+	return launcher_exists() && now->next_due_at > from &&
+		   now->next_due_at - from <= etl_worker_linger_ms * INT64CONST(1000);
 }
 
 /*
@@ -417,7 +450,7 @@ coordinate_until_idle(void)
 			now = NULL;
 		}
 		PG_END_TRY();
-		if (now != NULL && now->active_runs == 0)
+		if (now != NULL && now->active_runs == 0 && !soon_due(now))
 		{
 			if (end_lead(now))
 				return;

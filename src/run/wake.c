@@ -39,6 +39,7 @@ static int changed_database_count = 0;
 
 PG_FUNCTION_INFO_V1(etl_wake);
 PG_FUNCTION_INFO_V1(etl_wake_scheduler_on_commit);
+PG_FUNCTION_INFO_V1(etl_launcher_exists);
 PG_FUNCTION_INFO_V1(etl_wake_coordinator_on_commit);
 
 /*
@@ -170,12 +171,21 @@ etl_wake_coordinator_on_commit(PG_FUNCTION_ARGS)
 
 /*
  * SQL: etl._wake_scheduler_on_commit().  The launcher learns the next due time anew when
- * this transaction commits.  Returns whether there is one.
+ * this transaction commits; without one, nothing.
  */
 Datum
 etl_wake_scheduler_on_commit(PG_FUNCTION_ARGS)
 {
 	if (launcher_exists())
 		coordinate_on_commit(MyDatabaseId);
+	PG_RETURN_VOID();
+}
+
+/*
+ * SQL: etl._launcher_exists()
+ */
+Datum
+etl_launcher_exists(PG_FUNCTION_ARGS)
+{
 	PG_RETURN_BOOL(launcher_exists());
 }
