@@ -33,9 +33,9 @@ $$;
 COMMENT ON FUNCTION etl._cancel_previous(etl.run[], name) IS 'makes room for a newer run';
 
 -- What becomes of a run that is about to be queued.  refused: why it is not; then state is
--- how it ends at once, or NULL if the caller is told by an error.
+-- how it ends at once, or NULL if the caller is told by an error, and active is in its way.
 CREATE FUNCTION etl._overlap(p etl.pipeline, interval_start timestamptz, request bigint, trigger text, named boolean, caller name,
-	OUT state text, OUT refused text, OUT hint text)
+	OUT active bigint, OUT state text, OUT refused text, OUT hint text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -55,11 +55,13 @@ BEGIN
 		PERFORM etl._cancel_previous(others[:cardinality(others) + 1 - p.max_active_runs], caller) WHERE cardinality(others) >= p.max_active_runs;
 		PERFORM etl._cancel_previous(ARRAY[same], caller) WHERE same.run_id IS NOT NULL;
 	ELSIF same.run_id IS NOT NULL AND NOT (policy = 'queue' AND trigger = 'upstream' AND same.state = 'running') THEN
-		refused := format('the interval is already running as run %s', same.run_id);
-		hint := format('Wait for it, or SELECT etl.cancel(%s).', same.run_id);
+		active := same.run_id;
+		refused := format('the interval is already running as run %s', active);
+		hint := format('Wait for it, or SELECT etl.cancel(%s).', active);
 		state := CASE WHEN policy = 'skip' OR trigger IN ('schedule', 'upstream') THEN 'skipped' WHEN NOT named THEN 'failed' END;
 	ELSIF policy = 'skip' AND cardinality(others) >= p.max_active_runs THEN
-		refused := format('run %s of interval %s is still active', others[1].run_id, others[1].data_interval_start AT TIME ZONE p.timezone);
+		active := others[1].run_id;
+		refused := format('run %s of interval %s is still active', active, others[1].data_interval_start AT TIME ZONE p.timezone);
 		hint := 'Runs of this pipeline do not overlap: overlap is skip.';
 		state := 'skipped';
 	END IF;
