@@ -2,7 +2,7 @@
 
 CREATE FUNCTION etl._wake_coordinator_on_commit() RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_coordinator_on_commit';
-COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'wakes the coordinator of this database when the transaction commits';
+COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'what this transaction asks for is begun when it commits: wakes the coordinator of this database, or has one come';
 
 CREATE FUNCTION etl._cancel_as_owner(run bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -46,9 +46,14 @@ DECLARE
 	changed bigint;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
-	UPDATE etl.pipeline p SET paused = true
-	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	WITH paused AS (
+		UPDATE etl.pipeline p SET paused = true
+		WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused
+		RETURNING p.pipeline),
+	unplanned AS (
+		UPDATE etl.schedule_state s SET due_at = NULL FROM paused p WHERE s.pipeline = p.pipeline)
+	SELECT count(*) INTO changed FROM paused;
+	PERFORM etl._wake_scheduler_on_commit();
 	RETURN changed;
 END
 $$;
@@ -61,7 +66,8 @@ CREATE FUNCTION etl._resume_as_owner(pipeline text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	changed bigint;
+	changed bigint := 0;
+	resumed text;
 	r etl.run;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
@@ -85,9 +91,15 @@ BEGIN
 			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
 		END LOOP;
 	END IF;
-	UPDATE etl.pipeline p SET paused = false
-	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	FOR resumed IN
+		UPDATE etl.pipeline p SET paused = false
+		WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused
+		RETURNING p.pipeline
+	LOOP
+		PERFORM etl._plan_schedule(resumed);
+		changed := changed + 1;
+	END LOOP;
+	PERFORM etl._wake_scheduler_on_commit();
 	RETURN changed;
 END
 $$;

@@ -275,13 +275,14 @@ END
 $$;
 COMMENT ON FUNCTION etl._coordinate() IS 'one wake of the coordinator; returns how many tasks are ready for workers of each role, and which of them are idle';
 
-CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint, OUT next_due_at timestamptz)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT (SELECT count(*)::integer FROM etl.run WHERE state IN ('queued', 'running')),
 		   (SELECT min(t.next_attempt_at) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
-		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),
+		   etl._next_due_at()
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';
 

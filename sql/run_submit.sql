@@ -10,18 +10,8 @@ AS $$
 	SELECT i.data_interval_start, i.data_interval_end FROM etl.schedule_intervals(p.schedule, p.timezone, run_date) i
 	WHERE interval_start IS NULL
 	UNION
-	-- intervals that were run before they were over, and are over now, are completed first
-	SELECT latest.data_interval_start, latest.data_interval_end
-	FROM (SELECT DISTINCT ON (r.data_interval_start) r.data_interval_start, r.data_interval_end, r.interval_is_open
-		  FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success'
-		  ORDER BY r.data_interval_start, r.run_id DESC) latest
-	WHERE latest.interval_is_open AND latest.data_interval_end <= etl._now() AND interval_start IS NULL
-	UNION
-	-- what was absent may have come since
-	SELECT l.data_interval_start, l.data_interval_end
-	FROM etl.task t JOIN etl.load l USING (pipeline, task)
-	WHERE t.pipeline = p.pipeline AND t.definition ? 'recheck' AND l.owner = p.owner AND l.state = 'published' AND l.absent
-	  AND l.data_interval_end > etl._now() - (t.definition ->> 'recheck')::interval AND interval_start IS NULL
+	-- first
+	SELECT c.data_interval_start, c.data_interval_end FROM etl._intervals_to_complete(p.pipeline, etl._now()) c WHERE interval_start IS NULL
 	ORDER BY 1
 $$;
 COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, timestamptz) IS 'the intervals a request covers, open ones of the past included';
