@@ -13,11 +13,13 @@ CREATE TABLE etl.run (
 	run_date			date NOT NULL,
 	timezone			text NOT NULL,
 	interval_is_open	boolean NOT NULL DEFAULT false,
-	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess', 'feed')),
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess', 'feed', 'clear')),
 	state				text NOT NULL DEFAULT 'queued',
 	request_id			bigint,
 	caller_pid			integer,
 	requested_by		name NOT NULL,
+	retry_of			bigint,
+	only_tasks			text[],
 	queued_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
 	started_at			timestamptz,
 	ended_at			timestamptz,
@@ -30,6 +32,8 @@ CREATE TABLE etl.run (
 	CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL))
 );
 COMMENT ON TABLE etl.run IS 'one row a run; read etl.runs';
+COMMENT ON COLUMN etl.run.retry_of IS 'the run that this one does again: etl.retry, etl.clear';
+COMMENT ON COLUMN etl.run.only_tasks IS 'the tasks to do, the others are skipped; NULL: all';
 -- One run of an interval at a time, whoever asks for it.
 CREATE UNIQUE INDEX run_active_interval ON etl.run (pipeline, data_interval_start)
 	WHERE state IN ('queued', 'running');

@@ -8,17 +8,9 @@ CREATE FUNCTION etl._cancel_as_owner(run bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	r etl.run;
+	r etl.run := etl._operated_run(run);
 BEGIN
-	SELECT * INTO r FROM etl.run x WHERE x.run_id = run;
-	IF NOT FOUND OR NOT (etl._may_operate(r.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role())) THEN
-		RAISE EXCEPTION 'run % does not exist', run
-			USING ERRCODE = 'undefined_object', HINT = 'etl.runs lists the runs you may see.';
-	ELSIF NOT etl._may_operate(r.owner, etl._acting_role()) THEN
-		RAISE EXCEPTION 'permission denied for run % of pipeline "%"', run, r.pipeline
-			USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', r.owner),
-				  HINT = 'Only its owner, members of the owner''s role or of etl_operator, and superusers may run, pause or cancel it.';
-	ELSIF r.state NOT IN ('queued', 'running') THEN
+	IF r.state NOT IN ('queued', 'running') THEN
 		RAISE EXCEPTION 'run % is not active', run
 			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('Its state is %s.', r.state),
 				  HINT = 'Only queued and running runs can be cancelled; etl.progress lists them.';

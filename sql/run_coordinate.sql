@@ -178,6 +178,8 @@ BEGIN
 				-- rebuilt from raw: nothing is fetched
 				UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
 				WHERE t.run_id = r.run_id AND t.kind = 'extract' AND r.trigger = 'reprocess';
+				UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
+				WHERE t.run_id = r.run_id AND t.state = 'queued' AND NOT t.task = ANY (r.only_tasks);
 				INSERT INTO etl.task_run (run_id, task, kind, position)
 				SELECT r.run_id, 'publish', 'publish', 0 WHERE EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id);
 			EXCEPTION WHEN OTHERS THEN
@@ -263,6 +265,7 @@ AS $$
 BEGIN
 	PERFORM etl._repair();
 	PERFORM etl._finish_runs();
+	PERFORM etl._advance_backfills();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks
 	RETURN QUERY
@@ -278,7 +281,7 @@ COMMENT ON FUNCTION etl._coordinate() IS 'one wake of the coordinator; returns h
 CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint, OUT next_due_at timestamptz)
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT (SELECT count(*)::integer FROM etl.run WHERE state IN ('queued', 'running')),
+	SELECT (SELECT count(*)::integer FROM etl.run WHERE state IN ('queued', 'running')) + etl._active_backfills(),
 		   (SELECT min(t.next_attempt_at) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
 		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),

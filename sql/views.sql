@@ -31,7 +31,7 @@ COMMENT ON VIEW etl.tasks IS 'declared tasks and what each one waits for';
 
 CREATE VIEW etl.runs WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.state, r.run_date, r.data_interval_start, r.data_interval_end, r.interval_is_open, r.trigger,
-		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
+		   r.retry_of, r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
 		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint
 	FROM etl.run r WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
@@ -129,8 +129,10 @@ COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as r
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
-		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at
+		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at,
+		   w.run_id IS NOT NULL AND NOT c.passed AS waived
 	FROM etl.check_result c LEFT JOIN etl.run r USING (run_id)
+	LEFT JOIN etl.check_waiver w ON w.run_id = c.run_id AND w.check_name = c.check_name
 	LEFT JOIN etl.pipeline p ON c.run_id IS NULL AND p.pipeline = c.pipeline
 	WHERE etl._may_see(COALESCE(r.owner, p.owner));
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';
