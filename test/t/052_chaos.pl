@@ -41,12 +41,12 @@ SQL
 }
 
 # Kills are no fault of the tasks: they are tried again for as long as it takes.
-my $PATIENT = "retries => 100, retry_delay => '0', max_crashes => 1000000, max_active_runs => 3";
+my $PATIENT = "retries => 100, retry_delay => '0', max_crashes => 100, max_active_runs => 3";
 my $url = $api->url;
-run_sql($node, "CREATE SCHEMA raw; CREATE SCHEMA stg; CREATE SERVER api FOREIGN DATA WRAPPER etl_http OPTIONS (base_url '$url');"
+run_sql($node, "CREATE SCHEMA stg; CREATE SERVER api FOREIGN DATA WRAPPER etl_http OPTIONS (base_url '$url');"
 	  . declare('scheduled', $PATIENT)
 	  . declare('filled', "schedule => '\@daily', end_date => '2000-01-01', $PATIENT")
-	  . declare('triggered', 'retries => 0, max_crashes => 1000000, max_active_runs => 3'));
+	  . declare('triggered', 'retries => 0, max_crashes => 100, max_active_runs => 3'));
 # From now on, a run each second until the end.
 my $since = value($node, q{SELECT date_trunc('second', clock_timestamp()) + '1 second'});
 run_sql($node, "SELECT etl.alter_pipeline('scheduled', schedule => '1 second', catchup => true, start_date => '$since')");
@@ -146,7 +146,7 @@ sub missing
 	return "SELECT e.at FROM ($EXPECTED{$name}) e WHERE NOT EXISTS (SELECT FROM etl.runs r WHERE r.pipeline = '$name' AND r.data_interval_start = e.at AND r.state = 'success')";
 }
 
-within('every run comes to its end', 300, sub {
+within(300, 'every run comes to its end', sub {
 	run_sql($node, <<SQL, may_fail => 1);
 SELECT etl.retry(run_id)
 FROM (SELECT DISTINCT ON (data_interval_start) run_id, state FROM etl.runs WHERE pipeline = 'triggered' ORDER BY data_interval_start, run_id DESC) r
