@@ -17,7 +17,7 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
 GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
-	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
+	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date, etl.scaffold, etl.explain,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
@@ -62,6 +62,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
 	etl._resolve_lookup, etl._resolve_lookups, etl._note_dimension_change, etl._sync_lookups, etl._check_unknown_member, etl._unknown_member_key, etl._ensure_unknown_member,
 	etl._lookup_moment, etl._lookup_condition, etl._lookup_value, etl._lookup_parts, etl._with_lookups, etl._repair_lookups,
+	etl._clipped, etl._free_name, etl._snake_case, etl._scaffold_fields, etl._scaffold_value, etl._scaffold_views, etl._explain_extract, etl._explain_load, etl._estimated_rows,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
