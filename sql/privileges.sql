@@ -16,7 +16,7 @@ GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, et
 REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
-GRANT EXECUTE ON ROUTINE etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
+GRANT EXECUTE ON ROUTINE etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
@@ -60,6 +60,9 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._observations_follow, etl._prepare_target, etl._prepare_targets, etl._record_view_columns,
 	etl._partition_bounds, etl._period_start, etl._usual_period, etl._ensure_partitions, etl._retained_targets_of, etl._drop_expired_partition,
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
+	etl._resolve_lookup, etl._resolve_lookups, etl._note_dimension_change, etl._sync_lookups, etl._check_unknown_member, etl._unknown_member_key, etl._ensure_unknown_member,
+	etl._lookup_moment, etl._lookup_condition, etl._lookup_value, etl._lookup_parts, etl._with_lookups, etl._repair_lookups,
+	etl._clipped, etl._free_name, etl._snake_case, etl._scaffold_fields, etl._scaffold_value, etl._scaffold_views, etl._explain_extract, etl._explain_load, etl._estimated_rows,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
