@@ -172,6 +172,8 @@ BEGIN
 	p := etl._apply_settings(p, settings);
 	PERFORM etl._check_pipeline_settings(p);
 	PERFORM etl._write_settings(p);
+	-- what waited may start now
+	PERFORM etl._wake_coordinator_on_commit() WHERE EXISTS (SELECT FROM etl.run r WHERE r.state = 'queued');
 END
 $$;
 CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void

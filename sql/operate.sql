@@ -79,15 +79,9 @@ BEGIN
 		DELETE FROM etl.instance;
 		PERFORM etl._claim_instance();
 		UPDATE etl.load l SET superseded_xid = NULL WHERE l.superseded_xid IS NOT NULL;	-- of another server
-	END IF;
-	-- runs that were active when the database was copied go on nowhere
-	IF etl._lock_holder('coordinator', 0) IS NULL THEN
+		-- runs that were active when the database was copied go on nowhere
 		PERFORM etl._repair();
-		FOR r IN SELECT * FROM etl.run x
-			WHERE x.state IN ('queued', 'running') AND etl._may_operate(x.owner, etl._acting_role())
-			  AND NOT EXISTS (SELECT FROM etl.task_run t JOIN etl._locks_held() h ON h.kind = etl._lock_kind('attempt') AND h.id = t.task_run_id
-							  WHERE t.run_id = x.run_id)
-		LOOP
+		FOR r IN SELECT * FROM etl.run x WHERE x.state IN ('queued', 'running') LOOP
 			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
 		END LOOP;
 	END IF;
@@ -99,7 +93,8 @@ BEGIN
 		PERFORM etl._plan_schedule(resumed);
 		changed := changed + 1;
 	END LOOP;
-	PERFORM etl._wake_scheduler_on_commit();
+	-- what waited while it was paused, and what a crash has left
+	PERFORM etl._wake_coordinator_on_commit();
 	RETURN changed;
 END
 $$;

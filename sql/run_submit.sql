@@ -24,7 +24,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	i record;
-	active bigint;
+	refused record;
 	overlapping record;
 	new_run bigint;
 BEGIN
@@ -34,21 +34,16 @@ BEGIN
 		SELECT * FROM etl._intervals_to_reprocess(p, interval_start, interval_end) WHERE trigger = 'reprocess'
 		ORDER BY 1
 	LOOP
-		SELECT r.run_id INTO active FROM etl.run r
-		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
-		IF active IS NOT NULL AND named THEN
+		refused := etl._overlap(p, i.data_interval_start, request, trigger, named, caller);
+		IF refused.refused IS NOT NULL AND refused.state IS NULL THEN
 			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
-				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
-					  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+				USING ERRCODE = 'object_in_use', DETAIL = format('It was asked for before: %s; see etl.progress.', refused.refused), HINT = refused.hint;
 		END IF;
 		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
-			request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
-		SELECT p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-			   p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, refused.at, refused.code, refused.message, refused.hint
-		FROM (VALUES (1)) one
-		LEFT JOIN (SELECT 'failed' AS state, clock_timestamp() AS at, '55006' AS code,
-						  format('the interval is already running as run %s', active) AS message,
-						  format('Wait for it, or SELECT etl.cancel(%s).', active) AS hint) refused ON active IS NOT NULL
+			request_id, caller_pid, requested_by, priority, ended_at, error_code, error_message, error_hint)
+		VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+			p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, p.priority,
+			CASE WHEN refused.state IS NOT NULL THEN clock_timestamp() END, CASE WHEN refused.state IS NOT NULL THEN '55006' END, refused.refused, refused.hint)
 		RETURNING run_id INTO new_run;
 		-- a load is replaced whole: what lies partly outside of the new interval stays beside it
 		SELECT l.data_interval_start, l.data_interval_end INTO overlapping
