@@ -225,10 +225,21 @@ CREATE TABLE etl.load_watermark (
 	seen		text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (load_id, item)
 );
-COMMENT ON TABLE etl.load_watermark IS 'where a load began and how far it has got, committed with its slices; counts in etl.watermark once the load is published';
+COMMENT ON TABLE etl.load_watermark IS 'where a load began and, once it is complete, how far it has got; counts in etl.watermark once the load is published';
 COMMENT ON COLUMN etl.load_watermark.item IS 'the for_each columns that a watermark is kept for; null without any';
 COMMENT ON COLUMN etl.load_watermark.seen IS 'digests of the records at the watermark or within its lag: sent again, they are not loaded again';
 COMMENT ON COLUMN etl.load_watermark.ceiling IS 'of a rerun: where the load that it replaces ended and later ones go on';
+
+CREATE TABLE etl.slice_watermark (
+	load_id		  bigint NOT NULL,
+	item		  jsonb NOT NULL,
+	value		  text NOT NULL,
+	digests		  text[] NOT NULL,
+	digest_values text[] NOT NULL
+);
+COMMENT ON TABLE etl.slice_watermark IS 'how far each page of a load takes its watermark, committed with its rows, until the load is complete';
+COMMENT ON COLUMN etl.slice_watermark.digests IS 'of the records at that value or within the lag below, whose values are in digest_values';
+CREATE INDEX slice_watermark_item ON etl.slice_watermark (load_id, item);
 
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
@@ -309,6 +320,7 @@ SELECT pg_catalog.pg_extension_config_dump('etl.load_item', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.routed_slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_watermark', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.slice_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');

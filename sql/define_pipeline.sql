@@ -316,6 +316,7 @@ AS $$
 	items AS (DELETE FROM etl.load_item i USING gone WHERE i.load_id = gone.load_id),
 	routed AS (DELETE FROM etl.routed_slice r USING gone WHERE r.load_id = gone.load_id),
 	item_errors AS (DELETE FROM etl.item_error e USING gone WHERE e.load_id = gone.load_id),
+	slice_watermarks AS (DELETE FROM etl.slice_watermark w USING gone WHERE w.load_id = gone.load_id),
 	watermarks AS (DELETE FROM etl.load_watermark w USING gone WHERE w.load_id = gone.load_id)
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;

@@ -113,7 +113,6 @@ DECLARE
 	contested text[];
 	starts timestamptz[];
 	ends timestamptz[];
-	p etl.pipeline;
 BEGIN
 	IF NOT EXISTS (SELECT FROM etl.schedule_state s WHERE s.due_at <= now) OR etl._is_copy() THEN
 		RETURN 0;
@@ -157,8 +156,7 @@ BEGIN
 	INTO queued, contested, starts, ends
 	FROM runs r WHERE r.contested;
 	FOR n IN 1 .. coalesce(cardinality(contested), 0) LOOP
-		SELECT * INTO p FROM etl.pipeline x WHERE x.pipeline = contested[n];
-		PERFORM etl._queue_runs(NULL, p.owner, NULL, p, NULL, starts[n], ends[n], false, 'schedule');
+		PERFORM etl._queue_runs(NULL, x.owner, NULL, x, NULL, starts[n], ends[n], false, 'schedule') FROM etl.pipeline x WHERE x.pipeline = contested[n];
 	END LOOP;
 	RETURN queued + coalesce(cardinality(contested), 0);
 END

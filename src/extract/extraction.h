@@ -4,8 +4,8 @@
  *	  What the files that carry out an extraction share and nobody else needs.
  *
  * An extraction has items (one, or a row of for_each each), an item has pages, a page is
- * fetched, then committed as a slice.  plan.c says what to fetch next, page_fetch.c
- * fetches it, slice.c commits it, extract.c drives them.
+ * fetched, then committed as a slice.  items.c reads the items, plan.c says what to fetch
+ * next, page_fetch.c fetches it, slice.c commits it, extract.c drives them.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@ typedef struct extraction
 	http_client *client;
 	rate_budget *budget;
 	http_pool *pool;
+	bool rule_met; /* by an answer that has not been looked at: it may end the pages */
 	raw_target target;
 	page_options *decode;
 	bool is_graphql; /* an answer may call an error a success */
@@ -112,6 +113,7 @@ typedef struct page_fetch
 	page_failure failure;
 	char *error_message;
 	size_t bytes;			/* of the body, decompressed */
+	page_text *text;		/* the body, when it had to be looked at before it is read */
 	const error_rule *rule; /* the one that decided; NULL: none did */
 	int broken;				/* answers so far that were not whole */
 	uint64 digest;			/* of the body; 0: not computed */
@@ -132,7 +134,10 @@ extern void plan_page_committed(page_fetch *fetch);
 extern extract_item *plan_item_with_too_many_pages(const extraction *e);
 extern void plan_raise_too_many_pages(const extraction *e, const extract_item *item)
 	pg_attribute_noreturn();
-extern void plan_drop_item(extraction *e, extract_item *item);
+
+/* items.c */
+extern void items_read(extraction *e);
+extern void items_drop(extraction *e, extract_item *item);
 
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
