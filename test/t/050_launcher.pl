@@ -155,12 +155,13 @@ run_sql($node, "DROP DATABASE $_ WITH (FORCE)") foreach qw(tpl closed from_tpl);
 
 # ---------------------------------------------------------------------- deaths and restarts
 
-# How many intervals of a pipeline are not there, or twice, since it began.
+# How many intervals of a pipeline are not there, or twice, since it began; what is queued
+# when it is paused waits.
 sub lost_or_doubled
 {
 	my ($pipeline) = @_;
 
-	return value($node, "SELECT extract(epoch FROM max(data_interval_end) - min(data_interval_start))::integer - count(*) FILTER (WHERE state = 'success') "
+	return value($node, "SELECT extract(epoch FROM max(data_interval_end) - min(data_interval_start))::integer - count(*) FILTER (WHERE state IN ('success', 'queued')) "
 		  . "|| ' ' || count(*) - count(DISTINCT data_interval_start) FROM etl.runs WHERE pipeline = '$pipeline'", db => 'work');
 }
 
