@@ -45,6 +45,7 @@ CREATE TABLE etl.task_run (
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
 	depends_on		text[] NOT NULL DEFAULT '{}',
+	pool			text,
 	state			text NOT NULL DEFAULT 'queued',
 	attempt			integer NOT NULL DEFAULT 0,
 	next_attempt_at timestamptz,

@@ -7,7 +7,7 @@
 -- ---------------------------------------------------------------- what all may see
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
-GRANT SELECT ON etl.pipelines, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
+GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
 	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.freshness, etl.lineage, etl.state_transition, etl._declared_tasks, etl.registered_schema,
 	etl.rate_budgets TO PUBLIC;
 
@@ -17,7 +17,7 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
 GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
-	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
+	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
@@ -27,9 +27,9 @@ GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.ru
 -- What those and the views are made of, as far as it runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
-	etl._own_pipeline, etl._save_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
+	etl._own_pipeline, etl._save_pipeline, etl._alter_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
-	etl._check_option_names, etl._check_pipeline_settings, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
+	etl._check_option_names, etl._default_settings, etl._settings, etl._other_settings, etl._settings_of_options, etl._check_name, etl._check_pool, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
 	etl._check_format, etl._check_csv_options, etl._check_format_pagination, etl._check_charset, etl._reads_zstd, etl._read_page,
 	etl._check_body, etl._body_strings, etl._check_path, etl._check_task_headers, etl._check_method, etl._check_body_parameter, etl._is_graphql, etl._is_graphql_body,
 	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag, etl._watermark_value, etl._watermark_compare, etl._record_time,

@@ -4,14 +4,17 @@
 
 CREATE VIEW etl.pipelines WITH (security_barrier) AS
 	SELECT p.pipeline, p.owner, p.description, p.schedule, p.timezone, p.retries, p.retry_delay,
+		   p.start_date, p.end_date, p.catchup, p.max_active_runs, p.priority, p.pool, p.overlap, p.depends_on_past, p.after, p.triggered_by,
 		   p.paused OR etl._is_copy() AS paused,
 		   CASE WHEN etl._is_copy() THEN 'this database is a copy: SELECT etl.resume()'
 				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = p.owner) THEN pg_catalog.format('role "%s" does not exist', p.owner)
-				WHEN p.paused THEN 'paused' END AS cannot_run_because,
+				WHEN p.paused THEN 'paused'
+				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
+					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
 		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
-		   p.template, p.template_options, p.options, p.created_at, p.altered_at
+		   p.template, p.template_options, etl._other_settings(p) AS options, p.created_at, p.altered_at
 	FROM etl.pipeline p
 	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true
 	WHERE etl._may_see(p.owner);
