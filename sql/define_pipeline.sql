@@ -172,6 +172,7 @@ BEGIN
 	p := etl._apply_settings(p, settings);
 	PERFORM etl._check_pipeline_settings(p);
 	PERFORM etl._write_settings(p);
+	PERFORM etl._task_order(p.pipeline) WHERE settings ? 'publish';		-- not every graph can be published as one
 END
 $$;
 CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void
