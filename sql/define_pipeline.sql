@@ -174,6 +174,7 @@ BEGIN
 	PERFORM etl._write_settings(p);
 	-- what waited may start now
 	PERFORM etl._wake_coordinator_on_commit() WHERE EXISTS (SELECT FROM etl.run r WHERE r.state = 'queued');
+	PERFORM etl._task_order(p.pipeline) WHERE settings ? 'publish';		-- not every graph can be published as one
 END
 $$;
 CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void

@@ -60,6 +60,15 @@
 #define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* PortalRun lost an argument that was always true in 18. */
+#if PG_VERSION_NUM >= 180000
+#define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
+	PortalRun(portal, count, top_level, dest, alternative_dest, completion)
+#else
+#define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
+	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
+#endif
+
 /*
  * From libpq/libpq.h, which cannot be included: it wants the Kerberos headers that
  * PostgreSQL was built with.
