@@ -54,10 +54,13 @@ CREATE TABLE etl.task_run (
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
 	depends_on		text[] NOT NULL DEFAULT '{}',
+	part_of			bigint,
+	trigger_rule	text NOT NULL DEFAULT 'all_success' CHECK (trigger_rule IN ('all_success', 'all_done')),
 	pool			text,
 	state			text NOT NULL DEFAULT 'queued',
 	attempt			integer NOT NULL DEFAULT 0,
 	next_attempt_at timestamptz,
+	overdue_at		timestamptz,
 	worker_pid		integer,
 	started_at		timestamptz,
 	ended_at		timestamptz,
@@ -77,6 +80,8 @@ CREATE TABLE etl.task_run (
 	UNIQUE (run_id, task)
 );
 COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
+COMMENT ON COLUMN etl.task_run.part_of IS 'the task run whose attempts and transaction it shares; NULL: it has attempts of its own';
+COMMENT ON COLUMN etl.task_run.overdue_at IS 'when the attempt under way has taken its task_timeout';
 CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
 
 CREATE TABLE etl.task_attempt (
@@ -198,7 +203,7 @@ COMMENT ON COLUMN etl.slice.page_count IS 'pages the item is known to have, fetc
 COMMENT ON COLUMN etl.slice.request_key IS 'of a request whose answer had an ETag or a date: asked again, it is asked conditionally';
 CREATE UNIQUE INDEX slice_page ON etl.slice (load_id, item, page);
 CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
-CREATE INDEX slice_request ON etl.slice (request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX slice_request ON etl.slice (request_key, load_id) WHERE request_key IS NOT NULL;
 
 CREATE TABLE etl.routed_slice (
 	load_id bigint NOT NULL,
@@ -229,10 +234,21 @@ CREATE TABLE etl.load_watermark (
 	seen		text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (load_id, item)
 );
-COMMENT ON TABLE etl.load_watermark IS 'where a load began and how far it has got, committed with its slices; counts in etl.watermark once the load is published';
+COMMENT ON TABLE etl.load_watermark IS 'where a load began and, once it is complete, how far it has got; counts in etl.watermark once the load is published';
 COMMENT ON COLUMN etl.load_watermark.item IS 'the for_each columns that a watermark is kept for; null without any';
 COMMENT ON COLUMN etl.load_watermark.seen IS 'digests of the records at the watermark or within its lag: sent again, they are not loaded again';
 COMMENT ON COLUMN etl.load_watermark.ceiling IS 'of a rerun: where the load that it replaces ended and later ones go on';
+
+CREATE TABLE etl.slice_watermark (
+	load_id		  bigint NOT NULL,
+	item		  jsonb NOT NULL,
+	value		  text NOT NULL,
+	digests		  text[] NOT NULL,
+	digest_values text[] NOT NULL
+);
+COMMENT ON TABLE etl.slice_watermark IS 'how far each page of a load takes its watermark, committed with its rows, until the load is complete';
+COMMENT ON COLUMN etl.slice_watermark.digests IS 'of the records at that value or within the lag below, whose values are in digest_values';
+CREATE INDEX slice_watermark_item ON etl.slice_watermark (load_id, item);
 
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
@@ -313,6 +329,7 @@ SELECT pg_catalog.pg_extension_config_dump('etl.load_item', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.routed_slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_watermark', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.slice_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');

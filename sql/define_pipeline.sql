@@ -140,7 +140,7 @@ BEGIN
 	PERFORM etl._check_not_running(p.pipeline);
 	SELECT c.oid::regclass AS relation, c.relowner::regrole AS owner INTO foreign_table
 	FROM etl.task t
-	CROSS JOIN unnest('{"",vr_,vl_,obs_,snp_}'::text[]) x(prefix)
+	CROSS JOIN unnest('{"",vr_,vl_,obs_,snp_,lkp_}'::text[]) x(prefix)
 	JOIN pg_class c ON c.oid = etl._relation(t.target_schema, (x.prefix || t.target_name)::name)
 	WHERE t.pipeline = p.pipeline AND t.kind IN ('extract', 'load') AND NOT etl._is_member(pg_get_userbyid(c.relowner), new_owner)
 	ORDER BY t.position LIMIT 1;
@@ -174,6 +174,7 @@ BEGIN
 	PERFORM etl._write_settings(p);
 	-- what waited may start now
 	PERFORM etl._wake_coordinator_on_commit() WHERE EXISTS (SELECT FROM etl.run r WHERE r.state = 'queued');
+	PERFORM etl._task_order(p.pipeline) WHERE settings ? 'publish';		-- not every graph can be published as one
 END
 $$;
 CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void
@@ -275,6 +276,14 @@ BEGIN
 	helpers := etl._helper_views(pipeline);
 	dropped := ARRAY(SELECT x FROM etl._tasks(pipeline) x WHERE x.kind IN ('extract', 'load') ORDER BY x.position DESC);
 	PERFORM etl._forget_pipeline(pipeline);
+	FOREACH t IN ARRAY dropped LOOP
+		-- its triggers find no ledger to write; facts are compared anew when they are declared again
+		IF drop_data THEN
+			PERFORM etl._sync_lookups(t.target_schema, t.target_name, '[]');
+		ELSIF etl._relation(t.target_schema, ('lkp_' || t.target_name)::name) IS NOT NULL THEN
+			EXECUTE format('DROP TABLE %I.%I', t.target_schema, 'lkp_' || t.target_name);
+		END IF;
+	END LOOP;
 	IF drop_data THEN
 		BEGIN
 			FOREACH helper IN ARRAY helpers LOOP
@@ -316,6 +325,7 @@ AS $$
 	items AS (DELETE FROM etl.load_item i USING gone WHERE i.load_id = gone.load_id),
 	routed AS (DELETE FROM etl.routed_slice r USING gone WHERE r.load_id = gone.load_id),
 	item_errors AS (DELETE FROM etl.item_error e USING gone WHERE e.load_id = gone.load_id),
+	slice_watermarks AS (DELETE FROM etl.slice_watermark w USING gone WHERE w.load_id = gone.load_id),
 	watermarks AS (DELETE FROM etl.load_watermark w USING gone WHERE w.load_id = gone.load_id)
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;

@@ -49,7 +49,7 @@ BEGIN
 		refused := etl._overlap(p, i.data_interval_start, request, trigger, named, caller);
 		IF refused.refused IS NOT NULL AND refused.state IS NULL THEN
 			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
-				USING ERRCODE = 'object_in_use', DETAIL = format('It was asked for before: %s; see etl.progress.', refused.refused), HINT = refused.hint;
+				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', refused.active), HINT = refused.hint;
 		END IF;
 		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
 			request_id, caller_pid, requested_by, priority, ended_at, error_code, error_message, error_hint)

@@ -125,6 +125,22 @@ INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, ru
 	('h', current_user, '2026-01-05', '2026-01-06', '2026-01-05', 'UTC', 'manual', current_user, 'queued');
 SET etl.clock = '2026-01-06 00:00+00';
 SELECT etl._queue_due_runs(), due.due('h');
+SELECT trigger, state, error_message ~ 'already running as run' AS told FROM etl.runs ORDER BY run_id DESC LIMIT 2;
+ROLLBACK;
+
+--
+-- The overlap policy holds for scheduled runs
+--
+SET etl.clock = '2026-01-01 12:00+00';
+BEGIN;
+SELECT etl.create_pipeline(o, schedule => '@hourly', overlap => o) FROM unnest('{queue,skip,cancel_previous}'::text[]) o;
+SET etl.clock = '2026-01-01 13:00+00';
+SELECT etl._queue_due_runs();
+-- of an earlier transaction, as far as anybody can tell
+UPDATE etl.run SET queued_at = '2026-01-01 13:00+00';
+SET etl.clock = '2026-01-01 14:00+00';
+SELECT etl._queue_due_runs();
+SELECT pipeline, data_interval_start, state FROM etl.runs ORDER BY 1, 2;
 ROLLBACK;
 
 --
