@@ -83,7 +83,8 @@ GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema, etl.replay_quaran
 GRANT SELECT ON etl.backfills, etl.backfill_intervals, etl.check_waivers TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose,
 	etl._run_status, etl._instant_in, etl._request_backfill,
-	etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next TO PUBLIC;
+	etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next,
+	etl.replace_view, etl._replace_view, etl._views_on, etl._view_attire, etl._view_head, etl._dress_view TO PUBLIC;
 
 -- ------------------------------------------------------------------ what roles may
 

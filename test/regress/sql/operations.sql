@@ -122,7 +122,7 @@ SELECT count(*) FROM etl.backfills WHERE pipeline = 'ops';
 --
 SELECT * FROM pg_temp.run('ops', '2024-01-01');
 SELECT max(run_id) AS run FROM etl.runs \gset
-SELECT replace(pg_temp.refusal(format(s, :run)), :'run', 'N') FROM unnest(ARRAY['SELECT etl.retry(%s, waive => ''{at most two}'')', 'SELECT etl.retry(%s, waive => ''{at most two}'', reason => '' '')',
+SELECT regexp_replace(pg_temp.refusal(format(s, :run)), '\m' || :'run' || '\M', 'N', 'g') AS refusal FROM unnest(ARRAY['SELECT etl.retry(%s, waive => ''{at most two}'')', 'SELECT etl.retry(%s, waive => ''{at most two}'', reason => '' '')',
 	'SELECT etl.retry(%s, waive => ''{better one}'', reason => ''x'')', 'SELECT etl.retry(%s, waive => ''{ops.t}'', reason => ''x'')', 'SELECT etl.retry(%s, waive => ''{NULL}'', reason => ''x'')',
 	'SELECT etl.retry(0)', 'SELECT etl.retry(NULL)', 'SELECT etl.clear(NULL)', 'SELECT etl.clear(%s, ''nosuch'')', 'SELECT etl.wait(NULL)', 'SELECT etl.wait(0)', 'SELECT etl.wait(%s, ''-1 s'')',
 	'SELECT * FROM etl.diagnose(0)']) s;
@@ -130,7 +130,7 @@ SELECT etl.wait(:run);
 SELECT etl.wait(:run, '0');
 -- the report, and the statement it ends with
 SELECT section, regexp_replace(pg_temp.stable(line), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\+00)?(?! to)', 'TIME', 'g') AS line FROM etl.diagnose(:run) WHERE section NOT IN ('run', 'next');
-SELECT replace(replace(line, :'run', 'N'), current_user, 'me') AS line FROM etl.diagnose() WHERE section = 'next';
+SELECT replace(regexp_replace(line, '\m' || :'run' || '\M', 'N', 'g'), current_user, 'me') AS line FROM etl.diagnose() WHERE section = 'next';
 SELECT replace(replace(line, 'SELECT ', ''), ';', '') AS statement FROM etl.diagnose() WHERE section = 'next' AND line ~ 'waive' \gset
 SELECT :statement AS retried \gset
 SELECT etl.wait(:retried);
