@@ -113,6 +113,11 @@ BEGIN
 	-- rebuilt from raw: nothing is fetched
 	UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
 	WHERE t.run_id = r.run_id AND r.trigger = 'reprocess' AND (t.kind = 'extract' OR t.kind = 'publish' AND per_task);
+	-- what is not to be done anew; a part is done with its whole
+	UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
+	WHERE t.run_id = r.run_id AND r.only_tasks IS NOT NULL AND t.state = 'queued' AND t.task <> 'publish'
+	  AND NOT regexp_replace(t.task, CASE t.kind WHEN 'publish' THEN '^publish ' ELSE '^$' END, '') = ANY (r.only_tasks)
+	  AND NOT EXISTS (SELECT FROM etl.task_run x WHERE x.part_of = t.task_run_id AND x.task = ANY (r.only_tasks));
 	PERFORM etl._give_up_poisoned_tasks(r);
 END
 $$;
