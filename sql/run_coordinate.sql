@@ -52,7 +52,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = t.run_id);
 	IF timed_out THEN
 		code := '57014';
-		message := format('task timed out after %s', t.overdue_at - (SELECT a.started_at FROM etl.task_attempt a WHERE a.task_run_id = t.task_run_id AND a.attempt = t.attempt));
+		message := format('task timed out after %s', coalesce(s.task_timeout, clock_timestamp() - t.started_at));
 		detail := NULL;
 		hint := 'task_timeout of the pipeline, or in the options of the task, is how long an attempt may take. An extraction goes on at the first slice that is not committed.';
 	END IF;
@@ -304,6 +304,7 @@ AS $$
 BEGIN
 	PERFORM etl._repair();
 	PERFORM etl._end_overdue_attempts();
+	PERFORM etl._advance_backfills();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks
 	RETURN QUERY
@@ -316,10 +317,10 @@ END
 $$;
 COMMENT ON FUNCTION etl._coordinate() IS 'one wake of the coordinator; returns how many tasks are ready for workers of each role, and which of them are idle';
 
-CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint, OUT next_due_at timestamptz)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT (SELECT count(*)::integer FROM etl.run WHERE state = 'running') + etl._runs_about_to_start(),
+	SELECT (SELECT count(*)::integer FROM etl.run WHERE state = 'running') + etl._runs_about_to_start() + etl._active_backfills(),
 		   (SELECT min(e.at) FROM (
 				SELECT CASE WHEN t.state = 'up_for_retry' THEN t.next_attempt_at WHEN t.overdue_at > clock_timestamp() THEN t.overdue_at END AS at
 				FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('up_for_retry', 'running')
@@ -327,7 +328,8 @@ AS $$
 				SELECT r.started_at + p.run_timeout FROM etl.run r JOIN etl.pipeline p USING (pipeline)
 				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)) e),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
-		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),
+		   etl._next_due_at()
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';
 

@@ -73,7 +73,7 @@ BEGIN
 	SELECT p.task, p.kind, p.ordinal,
 		   CASE WHEN w.whole IS NOT NULL THEN p.depends_on
 				-- for_each goes by what those it reads from have fetched: see etl._open_load
-				ELSE ARRAY(SELECT e.needs FROM unnest(waiting, needed) e(task, needs) WHERE e.task = p.task
+				ELSE ARRAY(SELECT e.needs FROM unnest(waiting, needed) e(task, needs) WHERE e.task = p.task AND e.needs <> e.task
 						   UNION SELECT d.task FROM unnest(planned) d WHERE p.kind = 'extract' AND d.kind = 'extract' AND d.task = ANY (p.depends_on)) END,
 		   w.whole, p.trigger_rule
 	FROM unnest(planned) p LEFT JOIN unnest(parts, wholes) w(task, whole) ON w.task = p.task
@@ -117,6 +117,11 @@ BEGIN
 	-- rebuilt from raw: nothing is fetched
 	UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
 	WHERE t.run_id = r.run_id AND r.trigger = 'reprocess' AND (t.kind = 'extract' OR t.kind = 'publish' AND per_task);
+	-- what is not to be done anew; a part is done with its whole
+	UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
+	WHERE t.run_id = r.run_id AND r.only_tasks IS NOT NULL AND t.state = 'queued' AND t.task <> 'publish'
+	  AND NOT regexp_replace(t.task, CASE t.kind WHEN 'publish' THEN '^publish ' ELSE '^$' END, '') = ANY (r.only_tasks)
+	  AND NOT EXISTS (SELECT FROM etl.task_run x WHERE x.part_of = t.task_run_id AND x.task = ANY (r.only_tasks));
 	PERFORM etl._give_up_poisoned_tasks(r);
 END
 $$;

@@ -14,6 +14,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
+		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,
 		   p.template, p.template_options, etl._other_settings(p) AS options, p.created_at, p.altered_at
 	FROM etl.pipeline p
 	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true
@@ -32,7 +33,7 @@ CREATE VIEW etl.runs WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.state, r.run_date, r.data_interval_start, r.data_interval_end, r.interval_is_open, r.trigger,
 		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
 		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint, r.priority,
-		   q.waits_for
+		   q.waits_for, r.retry_of
 	FROM etl.run r LEFT JOIN etl._queue q USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 
@@ -133,8 +134,10 @@ COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as r
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
-		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at
+		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at,
+		   w.run_id IS NOT NULL AND NOT c.passed AS waived
 	FROM etl.check_result c LEFT JOIN etl.run r USING (run_id)
+	LEFT JOIN etl.check_waiver w ON w.run_id = c.run_id AND w.check_name = c.check_name
 	LEFT JOIN etl.pipeline p ON c.run_id IS NULL AND p.pipeline = c.pipeline
 	WHERE etl._may_see(COALESCE(r.owner, p.owner));
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';

@@ -69,6 +69,22 @@
 	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
 #endif
 
+/* A lexer of JSON text that leaves escapes as they are; since 17 it may live on the stack. */
+#if PG_VERSION_NUM >= 170000
+#define etl_json_lexer(text, length)                                                               \
+	makeJsonLexContextCstringLen(NULL, text, length, GetDatabaseEncoding(), false)
+#else
+#define etl_json_lexer(text, length)                                                               \
+	makeJsonLexContextCstringLen(unconstify(char *, text), length, GetDatabaseEncoding(), false)
+#endif
+
+/* Raises an error of it. */
+#if PG_VERSION_NUM >= 160000
+#define etl_json_report_error(error, lexer) json_errsave_error(error, lexer, NULL)
+#else
+#define etl_json_report_error(error, lexer) json_ereport_error(error, lexer)
+#endif
+
 /*
  * From libpq/libpq.h, which cannot be included: it wants the Kerberos headers that
  * PostgreSQL was built with.

@@ -103,7 +103,7 @@ SELECT etl.drop_pool('rq_pool');
 ROLLBACK TO s;
 SELECT pg_temp.ask('rq_own', '2024-01-01');
 SELECT etl._start_runs();
-SELECT task, pool FROM etl.task_run ORDER BY task;
+SELECT t.task, t.pool FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE r.pipeline = 'rq_own' ORDER BY t.task;
 SELECT etl.pipeline_sql('rq_own') ~ $$SELECT etl.set_pool\('rq_pool', 1\)$$ AS pool_is_printed;
 ROLLBACK;
 
