@@ -13,11 +13,16 @@ CREATE TABLE etl.run (
 	run_date			date NOT NULL,
 	timezone			text NOT NULL,
 	interval_is_open	boolean NOT NULL DEFAULT false,
-	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess', 'feed')),
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'upstream', 'backfill', 'retry', 'reprocess', 'feed', 'clear')),
 	state				text NOT NULL DEFAULT 'queued',
 	request_id			bigint,
 	caller_pid			integer,
 	requested_by		name NOT NULL,
+	retry_of			bigint,
+	only_tasks			text[],
+	priority			integer NOT NULL DEFAULT 0,
+	waits_for			text,
+	looked_at			timestamptz,
 	queued_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
 	started_at			timestamptz,
 	ended_at			timestamptz,
@@ -30,12 +35,16 @@ CREATE TABLE etl.run (
 	CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL))
 );
 COMMENT ON TABLE etl.run IS 'one row a run; read etl.runs';
--- One run of an interval at a time, whoever asks for it.
-CREATE UNIQUE INDEX run_active_interval ON etl.run (pipeline, data_interval_start)
-	WHERE state IN ('queued', 'running');
+COMMENT ON COLUMN etl.run.retry_of IS 'the run that this one does again: etl.retry, etl.clear';
+COMMENT ON COLUMN etl.run.only_tasks IS 'the tasks to do, the others are skipped; NULL: all';
+COMMENT ON COLUMN etl.run.waits_for IS 'which other run keeps this queued one from starting, as of looked_at; what else it waits for etl._queue tells';
+-- One run of an interval at a time, whoever asks for it; another may wait until it is cancelled.
+CREATE UNIQUE INDEX run_queued_interval ON etl.run (pipeline, data_interval_start) WHERE state = 'queued';
+CREATE UNIQUE INDEX run_running_interval ON etl.run (pipeline, data_interval_start) WHERE state = 'running';
 CREATE INDEX run_history ON etl.run (pipeline, data_interval_start, run_id);
 CREATE INDEX run_request ON etl.run (request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX run_active ON etl.run (run_id) WHERE state IN ('queued', 'running');
+CREATE INDEX run_active ON etl.run (pipeline, run_id) WHERE state IN ('queued', 'running');
+CREATE INDEX run_ended ON etl.run (pipeline, ended_at);
 
 CREATE SEQUENCE etl.task_run_id_seq;
 CREATE TABLE etl.task_run (
@@ -45,6 +54,7 @@ CREATE TABLE etl.task_run (
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
 	depends_on		text[] NOT NULL DEFAULT '{}',
+	pool			text,
 	state			text NOT NULL DEFAULT 'queued',
 	attempt			integer NOT NULL DEFAULT 0,
 	next_attempt_at timestamptz,
@@ -87,6 +97,7 @@ CREATE TABLE etl.cancel_request (
 	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	requested_by name NOT NULL,
 	reason		 text,
+	timed_out	 boolean NOT NULL DEFAULT false,
 	signalled_at timestamptz
 );
 COMMENT ON TABLE etl.cancel_request IS 'runs somebody asked to cancel; a table of its own, so that asking never waits for the run';
