@@ -8,7 +8,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 		   CASE WHEN etl._is_copy() THEN 'this database is a copy: SELECT etl.resume()'
 				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = p.owner) THEN pg_catalog.format('role "%s" does not exist', p.owner)
 				WHEN p.paused THEN 'paused' END AS cannot_run_because,
-		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
+		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
 		   p.template, p.template_options, p.options, p.created_at, p.altered_at
