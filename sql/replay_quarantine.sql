@@ -86,9 +86,12 @@ BEGIN
 		loaded = s.loaded + CASE WHEN is_own THEN n.moved ELSE 0 END, fetched = s.fetched - CASE WHEN is_own THEN 0 ELSE n.moved END, skipped = s.skipped + CASE WHEN is_own THEN 0 ELSE n.moved END
 	FROM (SELECT q.slice, count(*) AS moved FROM etl.quarantined_record q WHERE q.load_id = l.load_id AND q.quarantine_id = ANY (replayed) GROUP BY 1) n
 	WHERE s.load_id = l.load_id AND s.slice = n.slice;
-	UPDATE etl.load x SET quarantined = x.quarantined - moved, fetched = x.fetched - CASE WHEN is_own THEN 0 ELSE moved END, skipped = x.skipped + CASE WHEN is_own THEN 0 ELSE moved END
-	WHERE x.load_id = l.load_id;
-	UPDATE etl.load x SET loaded = x.loaded + moved, fetched = x.fetched + CASE WHEN is_own THEN 0 ELSE moved END WHERE x.load_id = destination.load_id;
+	IF is_own THEN
+		UPDATE etl.load x SET quarantined = x.quarantined - moved, loaded = x.loaded + moved WHERE x.load_id = l.load_id;
+	ELSE
+		UPDATE etl.load x SET quarantined = x.quarantined - moved, fetched = x.fetched - moved, skipped = x.skipped + moved WHERE x.load_id = l.load_id;
+		UPDATE etl.load x SET loaded = x.loaded + moved, fetched = x.fetched + moved WHERE x.load_id = destination.load_id;
+	END IF;
 	UPDATE etl.quarantined_record q SET tried_at = clock_timestamp(), tried_reason_code = t.code, tried_reason = t.reason
 	FROM unnest(tried, reason_codes, reasons) t(id, code, reason)
 	WHERE q.load_id = l.load_id AND q.quarantine_id = t.id AND q.replayed_at IS NULL;
