@@ -76,6 +76,12 @@ AS $$
 	JOIN t f ON etl._relation(f.target_schema, f.target_name) = c.confrelid AND f.kind = 'load'
 	WHERE l.kind = 'load' AND f.task <> l.task
 	UNION
+	SELECT l.task, f.task, format('looks up %s', x ->> 'column')
+	FROM t l
+	CROSS JOIN LATERAL jsonb_array_elements(l.definition -> 'lookups') x
+	JOIN t f ON f.kind = 'load' AND f.task = x ->> 'dimension'
+	WHERE l.kind = 'load' AND f.task <> l.task
+	UNION
 	SELECT l.task, l.definition ->> 'parent', 'parent' FROM t l WHERE l.kind = 'load' AND l.definition ? 'parent'
 	UNION
 	-- a check comes after what fills its target, the tables its target reads, and what it refers to

@@ -112,19 +112,19 @@ $$;
 COMMENT ON FUNCTION etl._has_rows(regclass, text) IS 'whether the target has rows in a scope';
 
 -- mode full: the target is what the view gives.
-CREATE FUNCTION etl._load_full(target regclass, key text[], touch text[]) RETURNS etl._load_counts
+CREATE FUNCTION etl._load_full(target regclass, key text[], touch text[], scope text DEFAULT 'true') RETURNS etl._load_counts
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NOT etl._has_rows(target, 'true') THEN
+	IF NOT etl._has_rows(target, scope) THEN
 		RETURN etl._insert_source(target, key, touch);
 	ELSIF key IS NULL THEN
-		RETURN etl._replace_rows(target, touch, 'true');
+		RETURN etl._replace_rows(target, touch, scope);
 	END IF;
-	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', true);
+	RETURN etl._apply_difference(target, 'pg_temp.etl_source', key, touch, scope, true);
 END
 $$;
-COMMENT ON FUNCTION etl._load_full(regclass, text[], text[]) IS 'mode full: replaces the contents, as a difference, without dropping or truncating';
+COMMENT ON FUNCTION etl._load_full(regclass, text[], text[], text) IS 'mode full: replaces the contents, as a difference, without dropping or truncating';
 
 -- mode partition: the rows of the run's data interval are what the view gives.
 CREATE FUNCTION etl._load_partition(target regclass, source regclass, key text[], touch text[], partition_by name, timezone text)
@@ -173,7 +173,7 @@ COMMENT ON FUNCTION etl._load_partition(regclass, regclass, text[], text[], name
 -- mode incremental over a view of one interval: the interval's observations are replaced,
 -- then each key it concerns takes its best observation of any interval; with mode delta its
 -- first, as what is there already is not said anew by a later interval.
-CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[], first_counts boolean)
+CREATE FUNCTION etl._load_observed(target regclass, observations regclass, pipeline text, key text[], version text, touch text[], first_counts boolean, lookups etl._lookup_parts DEFAULT NULL)
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
 AS $$
 DECLARE
@@ -218,11 +218,11 @@ BEGIN
 	USING pipeline, etl.data_interval_start();
 	ANALYZE pg_temp.etl_affected;
 	-- the version decides; without one, or when it is the same, the later interval does
-	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
+	EXECUTE 'CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS ' || etl._with_lookups(format('
 		SELECT DISTINCT ON (%1$s) %2$s FROM %3$s s JOIN pg_temp.etl_affected o ON %4$s
 		ORDER BY %1$s%5$s, s.observed_interval %6$s, s.observed_pipeline',
 		s_key_list, selected, observations, o_matches_s, CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END,
-		CASE WHEN first_counts THEN 'ASC' ELSE 'DESC' END);
+		CASE WHEN first_counts THEN 'ASC' ELSE 'DESC' END), lookups);
 	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
 	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
 		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
@@ -231,5 +231,5 @@ BEGIN
 	RETURN counts;
 END
 $$;
-COMMENT ON FUNCTION etl._load_observed(regclass, regclass, text, text[], text, text[], boolean) IS
+COMMENT ON FUNCTION etl._load_observed(regclass, regclass, text, text[], text, text[], boolean, etl._lookup_parts) IS
 	'modes incremental and delta with a key for a view of one interval: the same result whatever the order of runs';

@@ -130,10 +130,17 @@ BEGIN
 			result := result || format(E'-- CREATE USER MAPPING FOR %I SERVER %I OPTIONS ( … ): credentials are not printed\n', p.owner, s.srvname);
 		END IF;
 	END LOOP;
+	result := result || coalesce((SELECT string_agg(format(E'%sSELECT etl.set_pool(%L, %s%s);\n', CASE WHEN etl._owns(x.owner) THEN '' ELSE '-- ' END,
+			x.pool, x.slots, coalesce(', ' || quote_literal(x.description), '')), '' ORDER BY x.pool)
+		FROM etl.pools x WHERE x.pool IN (SELECT p.pool UNION SELECT y.definition #>> '{options,pool}' FROM etl._tasks(p.pipeline) y)), '');
 	result := result || E'BEGIN;\n' || format('SELECT etl.create_pipeline(%L', p.pipeline)
 		|| coalesce(etl._argument('schedule', p.schedule), '') || etl._argument('timezone', p.timezone)
 		|| format(E',\n\tretries => %s', p.retries) || etl._argument('retry_delay', p.retry_delay::text)
 		|| coalesce(etl._argument('description', p.description), '')
+		|| coalesce((SELECT string_agg(format(E',\n\t%s => ', o.key) || CASE jsonb_typeof(o.value)
+							WHEN 'string' THEN quote_literal(o.value #>> '{}')
+							WHEN 'array' THEN quote_literal(ARRAY(SELECT jsonb_array_elements_text(o.value))::text)
+							ELSE o.value::text END, '' ORDER BY o.key) FROM jsonb_each(etl._other_settings(p)) o), '')
 		|| E',\n\treplace => true);\n';
 	FOR n IN
 		SELECT DISTINCT x.target_schema AS name FROM etl._tasks(p.pipeline) x ORDER BY 1

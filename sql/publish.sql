@@ -10,7 +10,7 @@ BEGIN
 	RETURN QUERY
 	SELECT c.relation::oid
 	FROM etl.run r
-	JOIN etl.task_run l ON l.run_id = r.run_id AND l.kind = 'load'
+	JOIN etl.task_run l ON l.run_id = r.run_id AND l.kind = 'load' AND l.state <> 'skipped'
 	JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = l.task
 	CROSS JOIN LATERAL (VALUES (etl._relation(d.target_schema, d.target_name)), (etl._relation(d.target_schema, ('obs_' || d.target_name)::name)),
 			(etl._relation(d.target_schema, ('snp_' || d.target_name)::name))) c(relation)
@@ -77,7 +77,7 @@ COMMENT ON FUNCTION etl._reconcile(record) IS 'raises unless every fetched recor
 
 CREATE FUNCTION etl._publish_steps(task_run_id bigint, attempt integer)
 RETURNS TABLE (pipeline text, timezone text, run_id bigint, data_interval_start timestamptz, data_interval_end timestamptz, run_date date,
-	task text, kind text, target_schema name, target_name name, definition jsonb, latest_interval timestamptz, step integer, steps integer)
+	task text, kind text, target_schema name, target_name name, definition jsonb, latest_interval timestamptz, waived text, step integer, steps integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -86,9 +86,10 @@ BEGIN
 	RETURN QUERY
 	SELECT r.pipeline, r.timezone, r.run_id, r.data_interval_start, r.data_interval_end, r.run_date,
 		   x.task, x.kind, d.target_schema, d.target_name, d.definition, s.latest_interval,
+		   (SELECT format('waived by %s: %s', w.waived_by, w.reason) FROM etl.check_waiver w WHERE w.run_id = r.run_id AND w.check_name = x.task),
 		   row_number() OVER (ORDER BY x.position)::integer, count(*) OVER ()::integer
 	FROM etl.run r
-	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind IN ('load', 'check')
+	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind IN ('load', 'check') AND x.state <> 'skipped'
 	LEFT JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = x.task
 	LEFT JOIN etl.target_state s ON s.pipeline = r.pipeline AND s.task = x.task
 	WHERE r.run_id = t.run_id
@@ -138,9 +139,9 @@ BEGIN
 			c := etl._run_check(s.pipeline, s.task, s.timezone, etl._relation(s.target_schema, s.target_name), s.definition, false);
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'target', etl._full_name(s.target_schema, s.target_name), 'check_type', s.definition ->> 'check_type',
-				'severity', c.severity, 'passed', c.passed, 'failing_rows', c.failing_rows,
+				'severity', c.severity, 'waived', s.waived, 'passed', c.passed, 'failing_rows', c.failing_rows,
 				'figure', c.figure, 'threshold', c.threshold, 'sample', c.sample));
-			IF NOT c.passed AND c.severity = 'error' THEN
+			IF NOT c.passed AND c.severity = 'error' AND s.waived IS NULL THEN
 				failures := failures || format('check "%s" on %s: %s found, %s allowed', s.task,
 					etl._full_name(s.target_schema, s.target_name), concat_ws(' ', c.figure, c.unit), c.threshold);
 			END IF;
@@ -168,7 +169,7 @@ BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	-- the last note of a task is the one that counts; a task without an end is the one that failed
 	FOR e IN SELECT DISTINCT ON (n.value ->> 'task') n.value FROM jsonb_array_elements(evidence) WITH ORDINALITY n(value, o) ORDER BY n.value ->> 'task', o DESC LOOP
-		failed := CASE WHEN e ->> 'kind' = 'check' AND e ? 'passed' AND NOT (e ->> 'passed')::boolean AND e ->> 'severity' = 'error'
+		failed := CASE WHEN e ->> 'kind' = 'check' AND e ? 'passed' AND NOT (e ->> 'passed')::boolean AND e ->> 'severity' = 'error' AND e ->> 'waived' IS NULL
 					   THEN format('%s found, %s', e ->> 'figure', e ->> 'threshold') END;
 		UPDATE etl.task_run x SET
 			state = CASE WHEN outcome = 'retried' THEN 'queued'
@@ -184,8 +185,8 @@ BEGIN
 			VALUES (t.run_id, r.pipeline, e ->> 'task', e ->> 'target', e ->> 'check_type', e ->> 'severity', (e ->> 'passed')::boolean,
 					(e ->> 'failing_rows')::bigint, e ->> 'figure', e ->> 'threshold', e -> 'sample', t.attempt);
 			IF NOT (e ->> 'passed')::boolean THEN
-				PERFORM etl._write_log(CASE e ->> 'severity' WHEN 'error' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
-					format('check "%s" on %s failed: %s found, %s', e ->> 'task', e ->> 'target', e ->> 'figure', e ->> 'threshold'));
+				PERFORM etl._write_log(CASE WHEN e ->> 'severity' = 'error' AND e ->> 'waived' IS NULL THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
+					format('check "%s" on %s failed: %s found, %s', e ->> 'task', e ->> 'target', e ->> 'figure', e ->> 'threshold') || coalesce(', ' || (e ->> 'waived'), ''));
 			END IF;
 		END IF;
 		IF outcome = 'published' AND e ->> 'kind' = 'load' THEN

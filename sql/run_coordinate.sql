@@ -81,9 +81,30 @@ BEGIN
 	PERFORM etl._write_log(CASE new_state WHEN 'failed' THEN 'ERROR' WHEN 'cancelled' THEN 'WARN' ELSE 'INFO' END, r.pipeline, r.run_id, task,
 		format('run %s of interval %s: %s', r.run_id, r.data_interval_start, new_state || coalesce(': ' || message, '')));
 	PERFORM etl._wake(r.caller_pid) WHERE r.caller_pid IS NOT NULL;
+	IF new_state = 'success' THEN
+		PERFORM etl._trigger_downstream(r);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION etl._end_run(etl.run, text, text, text, text, text, text) IS 'ends a run and wakes who waits for it';
+
+-- Cancelled because somebody asked, or because it took too long: that is a failure.
+CREATE FUNCTION etl._end_cancelled_run(r etl.run, task text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	q etl.cancel_request;
+	go_on CONSTANT text := 'Run the interval again: it goes on at the first slice that is not committed.';
+BEGIN
+	SELECT * INTO q FROM etl.cancel_request x WHERE x.run_id = r.run_id;
+	IF q.timed_out THEN
+		PERFORM etl._end_run(r, 'failed', task, '57014', q.reason, NULL, 'Raise run_timeout of the pipeline. ' || go_on);
+	ELSE
+		PERFORM etl._end_run(r, 'cancelled', NULL, '57014', 'the run was cancelled', coalesce(q.reason, format('Task %s was cancelled.', task)), go_on);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION etl._end_cancelled_run(etl.run, text) IS 'ends a run whose tasks were cancelled';
 
 -- An attempt whose lock nobody holds has lost its worker: terminated, or gone in a crash.
 CREATE FUNCTION etl._notice_lost_attempts() RETURNS void
@@ -112,6 +133,17 @@ END
 $$;
 COMMENT ON FUNCTION etl._notice_lost_attempts() IS 'ends attempts whose worker is gone';
 
+CREATE FUNCTION etl._time_out_runs() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO etl.cancel_request (run_id, requested_by, reason, timed_out)
+	SELECT r.run_id, p.owner, format('run timed out after %s', p.run_timeout), true
+	FROM etl.run r JOIN etl.pipeline p USING (pipeline)
+	WHERE r.state = 'running' AND r.started_at + p.run_timeout <= clock_timestamp()
+	ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION etl._time_out_runs() IS 'asks to cancel runs that have taken longer than run_timeout of their pipeline';
+
 CREATE FUNCTION etl._pass_cancellations_on() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -126,6 +158,7 @@ BEGIN
 	WHERE x.state IN ('queued', 'running') AND x.request_id IS NOT NULL AND x.caller_pid IS NOT NULL
 	  AND NOT EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 4 AND h.id = x.request_id)
 	ON CONFLICT DO NOTHING;
+	PERFORM etl._time_out_runs();
 	FOR r IN SELECT x.* FROM etl.run x JOIN etl.cancel_request q USING (run_id) WHERE x.state IN ('queued', 'running')
 		FOR UPDATE OF x SKIP LOCKED LOOP
 		UPDATE etl.task_run t SET state = 'cancelled', ended_at = clock_timestamp()
@@ -140,75 +173,33 @@ BEGIN
 		UPDATE etl.cancel_request q SET signalled_at = clock_timestamp()
 		WHERE q.run_id = r.run_id AND (q.signalled_at IS NULL OR q.signalled_at < clock_timestamp() - interval '1 second');
 		IF NOT EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id AND t.state = 'running') THEN
-			PERFORM etl._end_run(r, 'cancelled', NULL, '57014', 'the run was cancelled', q.reason,
-				'Run the interval again: it goes on at the first slice that is not committed.')
-			FROM etl.cancel_request q WHERE q.run_id = r.run_id;
+			PERFORM etl._end_cancelled_run(r, NULL);
 		END IF;
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION etl._pass_cancellations_on() IS 'cancels what somebody asked to cancel, and what nobody waits for any more';
 
-CREATE FUNCTION etl._start_runs() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	r etl.run;
-	problem text;
-	problem_detail text;
-BEGIN
-	-- one run of a pipeline at a time, the earliest interval first
-	FOR r IN
-		SELECT DISTINCT ON (x.pipeline) x.* FROM etl.run x
-		WHERE x.state = 'queued'
-		  AND NOT EXISTS (SELECT FROM etl.run y WHERE y.pipeline = x.pipeline AND y.state = 'running')
-		ORDER BY x.pipeline, x.data_interval_start, x.run_id
-	LOOP
-		problem := CASE
-			WHEN NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = r.pipeline) THEN 'the pipeline was dropped'
-			WHEN NOT EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r.owner) THEN format('its owner, role "%s", does not exist', r.owner)
-			WHEN NOT (SELECT o.rolcanlogin FROM pg_roles o WHERE o.rolname = r.owner) THEN format('its owner, role "%s", cannot log in', r.owner)
-			WHEN NOT has_database_privilege(r.owner, current_database(), 'CONNECT') THEN format('its owner, role "%s", may not connect to the database', r.owner)
-			WHEN NOT has_database_privilege(r.owner, current_database(), 'TEMPORARY') THEN format('its owner, role "%s", may not create temporary tables in the database', r.owner)
-			END;
-		IF problem IS NULL THEN
-			BEGIN
-				INSERT INTO etl.task_run (run_id, task, kind, position, depends_on)
-				SELECT r.run_id, o.task, o.kind, o.ordinal, o.depends_on FROM etl._task_order(r.pipeline) o;
-				-- rebuilt from raw: nothing is fetched
-				UPDATE etl.task_run t SET state = 'skipped', ended_at = clock_timestamp()
-				WHERE t.run_id = r.run_id AND t.kind = 'extract' AND r.trigger = 'reprocess';
-				INSERT INTO etl.task_run (run_id, task, kind, position)
-				SELECT r.run_id, 'publish', 'publish', 0 WHERE EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id);
-			EXCEPTION WHEN OTHERS THEN
-				GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, problem_detail = PG_EXCEPTION_DETAIL;
-			END;
-		END IF;
-		IF problem IS NOT NULL THEN
-			PERFORM etl._end_run(r, 'failed', NULL, '55000', problem, nullif(problem_detail, ''), 'See etl.pipelines; put it right and run the interval again.');
-			CONTINUE;
-		END IF;
-		UPDATE etl.run x SET state = 'running', started_at = clock_timestamp(), interval_is_open = x.data_interval_end > etl._now()
-		WHERE x.run_id = r.run_id;
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION etl._start_runs() IS 'starts queued runs, at most one of each pipeline';
-
--- A task is ready when what it waits for has succeeded; the publication waits for every extract.
+-- A task is ready when what it waits for has succeeded and its pool has a slot; the
+-- publication waits for every extract.
 CREATE FUNCTION etl._ready_tasks() RETURNS TABLE (task_run_id bigint, run_id bigint, owner name)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT t.task_run_id, r.run_id, r.owner
-	FROM etl.run r JOIN etl.task_run t USING (run_id)
-	WHERE r.state = 'running' AND t.kind IN ('extract', 'publish')
-	  AND (t.state = 'queued' OR t.state = 'up_for_retry' AND t.next_attempt_at <= clock_timestamp())
-	  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
-	  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.kind = 'extract' AND d.state NOT IN ('success', 'skipped')
-					  AND (t.kind = 'publish' OR d.task = ANY (t.depends_on)))
-	ORDER BY r.run_id, t.position
+	SELECT c.task_run_id, c.run_id, c.owner
+	FROM (
+		SELECT t.task_run_id, r.run_id, r.owner, r.priority, t.position, t.pool,
+			   CASE WHEN t.pool IS NOT NULL THEN row_number() OVER (PARTITION BY t.pool ORDER BY r.priority DESC, r.run_id, t.position) END AS place
+		FROM etl.run r JOIN etl.task_run t USING (run_id)
+		WHERE r.state = 'running' AND t.kind IN ('extract', 'publish')
+		  AND (t.state = 'queued' OR t.state = 'up_for_retry' AND t.next_attempt_at <= clock_timestamp())
+		  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
+		  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.kind = 'extract' AND d.state NOT IN ('success', 'skipped')
+						  AND (t.kind = 'publish' OR d.task = ANY (t.depends_on)))) c
+	LEFT JOIN etl.pools s ON s.pool = c.pool
+	WHERE s.pool IS NULL OR c.place <= s.slots - s.used
+	ORDER BY c.priority DESC, c.run_id, c.position
 $$;
-COMMENT ON FUNCTION etl._ready_tasks() IS 'the tasks a worker may take now';
+COMMENT ON FUNCTION etl._ready_tasks() IS 'the tasks a worker may take now, in the order they are to be taken';
 
 CREATE FUNCTION etl._finish_runs() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -227,9 +218,7 @@ BEGIN
 		IF NOT FOUND THEN
 			PERFORM etl._end_run(r, 'success', NULL, NULL, NULL, NULL, NULL);
 		ELSIF f.state = 'cancelled' THEN
-			PERFORM etl._end_run(r, 'cancelled', NULL, '57014', 'the run was cancelled',
-				coalesce((SELECT q.reason FROM etl.cancel_request q WHERE q.run_id = r.run_id), format('Task %s was cancelled.', f.task)),
-				'Run the interval again: it goes on at the first slice that is not committed.');
+			PERFORM etl._end_cancelled_run(r, f.task);
 		ELSE
 			-- the publication carries the error; the part of it that failed is what a person asks for
 			PERFORM etl._end_run(r, 'failed',
@@ -263,6 +252,7 @@ AS $$
 BEGIN
 	PERFORM etl._repair();
 	PERFORM etl._finish_runs();
+	PERFORM etl._advance_backfills();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks
 	RETURN QUERY
@@ -275,13 +265,18 @@ END
 $$;
 COMMENT ON FUNCTION etl._coordinate() IS 'one wake of the coordinator; returns how many tasks are ready for workers of each role, and which of them are idle';
 
-CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._coordinator_outlook(OUT active_runs integer, OUT next_attempt_at timestamptz, OUT worker_pids integer[], OUT attempts bigint, OUT next_due_at timestamptz)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT (SELECT count(*)::integer FROM etl.run WHERE state IN ('queued', 'running')),
-		   (SELECT min(t.next_attempt_at) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'),
+	SELECT (SELECT count(*)::integer FROM etl.run WHERE state = 'running') + etl._runs_about_to_start() + etl._active_backfills(),
+		   (SELECT min(e.at) FROM (
+				SELECT t.next_attempt_at AS at FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'
+				UNION ALL
+				SELECT r.started_at + p.run_timeout FROM etl.run r JOIN etl.pipeline p USING (pipeline)
+				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)) e),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
-		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),
+		   etl._next_due_at()
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';
 

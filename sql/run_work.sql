@@ -12,6 +12,9 @@ CREATE FUNCTION etl._claim(task_run_id bigint,
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF NOT etl._has_free_slot(task_run_id) THEN
+		RETURN;
+	END IF;
 	UPDATE etl.task_run t SET state = 'running', attempt = t.attempt + 1, worker_pid = pg_backend_pid(),
 		started_at = coalesce(t.started_at, clock_timestamp()), ended_at = NULL, next_attempt_at = NULL
 	FROM etl.run r

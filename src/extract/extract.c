@@ -216,7 +216,7 @@ skip_item(extraction *e, extract_item *item, const ErrorData *error)
 	values[6] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
 	sql_call("SELECT etl._skip_item($1, $2, $3, $4, $5, $6, $7)", 7, types, values, nulls);
 	sql_commit();
-	plan_drop_item(e, item);
+	items_drop(e, item);
 }
 
 /*

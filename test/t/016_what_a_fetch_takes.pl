@@ -111,6 +111,16 @@ is(watermark('lag'), '2026-11-01T13:00:00.000000Z', 'the watermark stays');
 is(run_day('lag', '13'), 'success', 'and once more');
 is(ids('lag'), '1,2,3,4,5', 'it is remembered all the same');
 
+# more records at one value than are remembered: it says so, and nothing is lost
+serve('many', map { [ $_, '2026-11-01T10:00:00Z' ] } 1 .. 10_200);
+declare('many', q(query => '{"since": "{watermark}", "per_page": 1000}', watermark => '{"cursor": "$.updated_at", "start": "2026-11-01T00:00:00Z"}'));
+is(run_day('many', '10'), 'success', 'very many records at one value');
+is(value($node, "SELECT level || ' ' || message FROM etl.log WHERE pipeline = 'many' AND message LIKE '%remembered%'"), 'WARN 200 records at the watermark or within its lag are too many to be remembered: sent again, they are loaded again', 'the log says how many');
+is(run_day('many', '11'), 'success', 'sent again');
+is(counts('many'), '200|200|0|10000', 'those are loaded again');
+is(value($node, "SELECT count(*), count(DISTINCT payload ->> 'id') FROM many.vr_raw"), '10400|10200', 'and none is lost');
+is(value($node, 'SELECT count(*) FROM etl.slice_watermark'), '0', 'what pages have noted is gone when the load is complete');
+
 # numbers, and records without a cursor
 foreach my $policy ([ fail => qr/record 2 has no value of type number/ ], [ load => qr/^success$/, '1,2,3' ], [ skip => qr/^success$/, '1,3' ])
 {

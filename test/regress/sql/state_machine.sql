@@ -32,7 +32,7 @@ END
 $$;
 CREATE TEMPORARY TABLE states AS
 	SELECT machine, state FROM (VALUES
-		('run', '{queued,running,success,failed,cancelled}'::text[]),
+		('run', '{queued,running,success,failed,cancelled,skipped}'::text[]),
 		('task_run', '{queued,running,success,failed,skipped,upstream_failed,up_for_retry,cancelled}'),
 		('load', '{loading,complete,published,superseded,abandoned,expired}')) v(machine, states), unnest(states) state;
 CREATE TEMPORARY TABLE outcome AS
@@ -46,7 +46,7 @@ SELECT machine, count(*) FILTER (WHERE outcome = 'allowed') AS allowed, count(*)
 SELECT machine, from_state, to_state, meaning FROM etl.state_transition ORDER BY machine, from_state, to_state;
 -- final states are final
 SELECT machine, state FROM states s WHERE NOT EXISTS (SELECT FROM etl.state_transition t WHERE t.machine = s.machine AND t.from_state = s.state) ORDER BY 1, 2;
--- every state but the first can be reached
+-- every state but those a row can begin in can be reached
 SELECT machine, state FROM states s WHERE NOT EXISTS (SELECT FROM etl.state_transition t WHERE t.machine = s.machine AND t.to_state = s.state) ORDER BY 1, 2;
 
 -- how a refusal reads
