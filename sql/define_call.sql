@@ -150,7 +150,6 @@ BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	PERFORM etl._check_option_names('options of etl.add_call', options, '{pool}' || etl._task_setting_names());
 	PERFORM etl._check_pool(options ->> 'pool');
-	PERFORM etl._check_task_settings(pipeline, options);
 	IF trigger_rule IS NULL OR trigger_rule NOT IN ('all_success', 'all_done') THEN
 		RAISE EXCEPTION 'invalid trigger_rule "%"', trigger_rule
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'all_success: once all that it waits for has succeeded; all_done: once it has ended, also in failure, to clean up.';
@@ -163,6 +162,7 @@ BEGIN
 		RAISE EXCEPTION 'a call with trigger_rule all_done is not part of the publication'
 			USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It also runs when that has failed.', HINT = 'Leave transaction out.';
 	END IF;
+	PERFORM etl._check_task_settings(pipeline, options, transaction = 'publication');
 	call := etl._resolve_call(procedure, coalesce(arguments, '{}'));
 	IF NOT has_function_privilege(call.oid, 'EXECUTE') THEN
 		RAISE EXCEPTION 'permission denied for %', call.oid::regprocedure

@@ -25,7 +25,7 @@ GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.ru
 	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
-GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfill, etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
+GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfill, etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._full_name,
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._alter_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
@@ -75,7 +75,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 GRANT SELECT ON etl.replayed, etl.schema_drift TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema, etl.replay_quarantine, etl.correct_quarantined,
 	etl._check_contract, etl._schema_fields, etl._schema_reference, etl._schema_branches, etl._schema_types, etl._path_of_member,
-	etl._task_name, etl._replay_load, etl._lock_replayable_load, etl._next_quarantined, etl._settle_replay, etl._judge_for_load,
+	etl._task_name, etl._replay_load, etl._lock_replayable_load, etl._next_quarantined, etl._settle_replay, etl._judge_for_load, etl._load_of_time,
 	etl._judge_records, etl._insert_replayed, etl._record_time,
 	etl._load_shape, etl._expected_fields, etl._save_shape, etl._record_drift TO PUBLIC;
 

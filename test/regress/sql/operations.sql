@@ -109,13 +109,13 @@ SELECT etl.cancel_backfill(0);
 -- rolled back, it never was; within the transaction it is there to be seen and cancelled
 BEGIN;
 SELECT count(*) FROM etl.backfill('ops', date '2024-01-01', date '2024-01-04');
-SELECT pipeline, since, until, rerun, reverse, max_active, state, intervals, success, failed, cancelled, running, remaining, eta FROM etl.backfills;
-SELECT position, data_interval_start, data_interval_end, state, run_id FROM etl.backfill_intervals ORDER BY position;
+SELECT pipeline, since, until, rerun, reverse, max_active, state, intervals, success, failed, cancelled, running, remaining, eta FROM etl.backfills WHERE pipeline = 'ops';
+SELECT position, data_interval_start, data_interval_end, i.state, run_id FROM etl.backfill_intervals i JOIN etl.backfills b USING (backfill_id) WHERE b.pipeline = 'ops' ORDER BY position;
 SELECT pg_temp.stable(pg_temp.refusal($$SELECT * FROM etl.backfill('ops', date '2024-01-03', date '2024-01-09')$$)) ~ '^55006 \| backfill \d+ of pipeline "ops" runs some of these intervals' AS refused;
-SELECT etl.cancel_backfill(max(backfill_id), 'never mind') FROM etl.backfills;
-SELECT state, cancelled, remaining, cancel_reason FROM etl.backfills;
+SELECT etl.cancel_backfill(max(backfill_id), 'never mind') FROM etl.backfills WHERE pipeline = 'ops';
+SELECT state, cancelled, remaining, cancel_reason FROM etl.backfills WHERE pipeline = 'ops';
 ROLLBACK;
-SELECT count(*) FROM etl.backfills;
+SELECT count(*) FROM etl.backfills WHERE pipeline = 'ops';
 
 --
 -- What can be retried and cleared
