@@ -9,15 +9,44 @@ CREATE TABLE etl.pipeline (
 	timezone	text NOT NULL DEFAULT 'UTC',
 	retries		integer NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 100),
 	retry_delay interval NOT NULL DEFAULT '30 seconds' CHECK (retry_delay >= interval '0'),
+	-- limits are checked where settings are declared: sql/pipeline_settings.sql
+	start_date		timestamptz,
+	end_date		timestamptz,
+	catchup			boolean NOT NULL DEFAULT false,
+	jitter			interval NOT NULL DEFAULT '0',
+	max_active_runs integer NOT NULL DEFAULT 1,
+	priority		integer NOT NULL DEFAULT 0,
+	pool			text,
+	overlap			text NOT NULL DEFAULT 'queue',
+	depends_on_past boolean NOT NULL DEFAULT false,
+	after			text[] NOT NULL DEFAULT '{}',
+	triggered_by	text[] NOT NULL DEFAULT '{}',
+	run_timeout		interval,
+	task_timeout	interval,
+	retry_backoff	numeric NOT NULL DEFAULT 1,
+	max_retry_delay interval,
+	retry_jitter	numeric NOT NULL DEFAULT 0,
+	max_crashes		integer NOT NULL DEFAULT 3,
+	deadline		interval,
+	publish			text NOT NULL DEFAULT 'pipeline',
+	keep_history	interval,
+	keep_runs		integer,
 	paused		boolean NOT NULL DEFAULT false,
 	template	text,
 	template_options jsonb,
-	options		jsonb NOT NULL DEFAULT '{}',
 	generation	bigint NOT NULL DEFAULT 1,
 	created_at	timestamptz NOT NULL DEFAULT now(),
 	altered_at	timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE etl.pipeline IS 'declared pipelines; read etl.pipelines, change by etl.create_pipeline and etl.alter_pipeline';
+
+CREATE TABLE etl.pool (
+	pool		text PRIMARY KEY,
+	owner		name NOT NULL,
+	slots		integer NOT NULL CHECK (slots >= 0),
+	description text
+);
+COMMENT ON TABLE etl.pool IS 'named pools: how many attempts of their tasks may run at a time, across pipelines; read etl.pools, change by etl.set_pool';
 
 CREATE SEQUENCE etl.task_position_seq;
 CREATE TABLE etl.task (
@@ -74,6 +103,7 @@ COMMENT ON COLUMN etl.watermark.load_id IS 'the load that got there; NULL: set b
 
 SELECT pg_catalog.pg_extension_config_dump('etl.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.pipeline', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.task', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.task_position_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.instance', '');

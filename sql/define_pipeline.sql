@@ -1,19 +1,19 @@
 -- Declaring, altering and dropping pipelines.
 
-CREATE FUNCTION etl._save_pipeline_as_owner(pipeline text, description text, schedule text, timezone text, retries integer,
-	retry_delay interval, options jsonb, replace boolean) RETURNS void
+CREATE FUNCTION etl._save_pipeline_as_owner(pipeline text, settings jsonb, replace boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	existing etl.pipeline;
+	p etl.pipeline := etl._apply_settings(jsonb_populate_record(NULL::etl.pipeline, etl._default_settings()), settings);
 BEGIN
-	PERFORM etl._check_pipeline_settings(pipeline, schedule, timezone, retries, retry_delay, options);
+	p.pipeline := pipeline;
+	PERFORM etl._check_pipeline_settings(p);
 	PERFORM etl._check_may_own(etl._acting_role());
 	PERFORM etl._claim_instance();
-	SELECT * INTO existing FROM etl.pipeline p WHERE p.pipeline = _save_pipeline_as_owner.pipeline FOR UPDATE;
+	PERFORM FROM etl.pipeline x WHERE x.pipeline = _save_pipeline_as_owner.pipeline FOR UPDATE;
 	IF NOT FOUND THEN
-		INSERT INTO etl.pipeline (pipeline, owner, description, schedule, timezone, retries, retry_delay, options)
-		VALUES (pipeline, etl._acting_role(), description, schedule, timezone, retries, retry_delay, options);
+		INSERT INTO etl.pipeline (pipeline, owner) VALUES (pipeline, etl._acting_role());
+		PERFORM etl._write_settings(p);
 		RETURN;
 	END IF;
 	PERFORM etl._own_pipeline(pipeline);
@@ -22,59 +22,43 @@ BEGIN
 			USING ERRCODE = 'duplicate_object',
 				  HINT = 'Use replace => true to declare it anew, or etl.alter_pipeline to change a setting.';
 	END IF;
-	UPDATE etl.pipeline p SET description = _save_pipeline_as_owner.description, schedule = _save_pipeline_as_owner.schedule,
-		timezone = _save_pipeline_as_owner.timezone, retries = _save_pipeline_as_owner.retries, retry_delay = _save_pipeline_as_owner.retry_delay,
-		options = _save_pipeline_as_owner.options, template = NULL, template_options = NULL, generation = p.generation + 1, altered_at = clock_timestamp()
-	WHERE p.pipeline = _save_pipeline_as_owner.pipeline;
+	PERFORM etl._write_settings(p);
+	UPDATE etl.pipeline x SET template = NULL, template_options = NULL, generation = x.generation + 1
+	WHERE x.pipeline = _save_pipeline_as_owner.pipeline;
 END
 $$;
-CREATE FUNCTION etl._save_pipeline(pipeline text, description text, schedule text, timezone text, retries integer,
-	retry_delay interval, options jsonb, replace boolean) RETURNS void
+CREATE FUNCTION etl._save_pipeline(pipeline text, settings jsonb, replace boolean) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
-COMMENT ON FUNCTION etl._save_pipeline_as_owner(text, text, text, text, integer, interval, jsonb, boolean) IS 'does what etl._save_pipeline does, with the rights of the extension';
-COMMENT ON FUNCTION etl._save_pipeline(text, text, text, text, integer, interval, jsonb, boolean) IS 'writes a pipeline''s declaration for the acting role';
+COMMENT ON FUNCTION etl._save_pipeline_as_owner(text, jsonb, boolean) IS 'does what etl._save_pipeline does, with the rights of the extension';
+COMMENT ON FUNCTION etl._save_pipeline(text, jsonb, boolean) IS 'writes a pipeline''s declaration for the acting role';
 
-CREATE FUNCTION etl._check_pipeline_settings(pipeline text, schedule text, timezone text, retries integer, retry_delay interval, options jsonb)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION etl._write_settings(p etl.pipeline) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
-	IF pipeline IS NULL OR pipeline !~ '^[a-z_][a-z0-9_]*$' OR octet_length(pipeline) > 63 THEN
-		RAISE EXCEPTION 'invalid pipeline name "%"', coalesce(pipeline, 'NULL')
-			USING ERRCODE = 'invalid_name',
-				  HINT = 'A name has up to 63 lower-case letters, digits and underscores and does not start with a digit.';
-	END IF;
-	PERFORM etl.check_schedule(schedule, timezone) WHERE schedule IS NOT NULL;
-	IF NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = timezone) THEN
-		RAISE EXCEPTION 'unrecognized time zone "%"', timezone
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'The view pg_timezone_names lists those that are known.';
-	END IF;
-	IF retries IS NULL OR retries NOT BETWEEN 0 AND 100 THEN
-		RAISE EXCEPTION 'invalid number of retries: %', retries
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'retries is the number of attempts after the first, 0 to 100.';
-	END IF;
-	IF retry_delay IS NULL OR retry_delay < interval '0' THEN
-		RAISE EXCEPTION 'invalid retry_delay: %', retry_delay
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'retry_delay is an interval of zero or more, for example ''5 minutes''.';
-	END IF;
-	PERFORM etl._check_option_names('options of a pipeline', options, '{}');
-END
+	UPDATE etl.pipeline x SET schedule = p.schedule, timezone = p.timezone, retries = p.retries, retry_delay = p.retry_delay, description = p.description,
+		start_date = p.start_date, end_date = p.end_date, catchup = p.catchup, jitter = p.jitter,
+		max_active_runs = p.max_active_runs, priority = p.priority, pool = p.pool, overlap = p.overlap, depends_on_past = p.depends_on_past,
+		after = p.after, triggered_by = p.triggered_by, run_timeout = p.run_timeout, task_timeout = p.task_timeout,
+		retry_backoff = p.retry_backoff, max_retry_delay = p.max_retry_delay, retry_jitter = p.retry_jitter, max_crashes = p.max_crashes,
+		deadline = p.deadline, publish = p.publish, keep_history = p.keep_history, keep_runs = p.keep_runs, altered_at = clock_timestamp()
+	WHERE x.pipeline = p.pipeline;
+	SELECT etl._plan_schedule(p.pipeline)
 $$;
-COMMENT ON FUNCTION etl._check_pipeline_settings(text, text, text, integer, interval, jsonb) IS 'raises for settings a pipeline cannot have';
+COMMENT ON FUNCTION etl._write_settings(etl.pipeline) IS 'writes checked settings of a pipeline that is there';
 
--- A schedule is accepted and defines the data intervals; that nothing fires it must not
--- be found out by waiting.
+-- That nothing fires a schedule must not be found out by waiting.
 CREATE FUNCTION etl._notice_schedule(pipeline text, schedule text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-	IF schedule IS NOT NULL THEN
-		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it yet', pipeline
-			USING HINT = format('Fire it with pg_cron: SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$); '
-				'the built-in scheduler, which will need shared_preload_libraries = ''etl'', is not part of this version.', pipeline, pipeline);
+	IF schedule IS NOT NULL AND NOT etl._launcher_exists() THEN
+		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it', pipeline
+			USING HINT = format('Set shared_preload_libraries = ''etl'' and restart the server; or use pg_cron: '
+				'SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$);', pipeline, pipeline);
 	END IF;
 END
 $function$;
-COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule is not fired by the extension itself';
+COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule does not fire without the launcher';
 
 CREATE FUNCTION etl._check_may_own(role_name name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -93,15 +77,29 @@ COMMENT ON FUNCTION etl._check_may_own(name) IS 'raises unless workers can conne
 
 CREATE FUNCTION etl.create_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT 'UTC',
 	retries integer DEFAULT 0, retry_delay interval DEFAULT '30 seconds', description text DEFAULT NULL,
-	replace boolean DEFAULT false, options jsonb DEFAULT '{}')
+	replace boolean DEFAULT false,
+	start_date timestamptz DEFAULT NULL, end_date timestamptz DEFAULT NULL, catchup boolean DEFAULT false, jitter interval DEFAULT '0',
+	max_active_runs integer DEFAULT 1, priority integer DEFAULT 0, pool text DEFAULT NULL, overlap text DEFAULT 'queue', depends_on_past boolean DEFAULT false,
+	after text[] DEFAULT '{}', triggered_by text[] DEFAULT '{}', run_timeout interval DEFAULT NULL, task_timeout interval DEFAULT NULL,
+	retry_backoff numeric DEFAULT 1, max_retry_delay interval DEFAULT NULL, retry_jitter numeric DEFAULT 0, max_crashes integer DEFAULT 3,
+	deadline interval DEFAULT NULL, publish text DEFAULT 'pipeline', keep_history interval DEFAULT NULL, keep_runs integer DEFAULT NULL,
+	options jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	settings jsonb := jsonb_build_object('schedule', schedule, 'timezone', timezone, 'retries', retries, 'retry_delay', retry_delay, 'description', description,
+			'start_date', start_date, 'end_date', end_date, 'catchup', catchup, 'jitter', jitter, 'max_active_runs', max_active_runs,
+			'priority', priority, 'pool', pool, 'overlap', overlap, 'depends_on_past', depends_on_past, 'after', after, 'triggered_by', triggered_by,
+			'run_timeout', run_timeout, 'task_timeout', task_timeout, 'retry_backoff', retry_backoff, 'max_retry_delay', max_retry_delay,
+			'retry_jitter', retry_jitter, 'max_crashes', max_crashes, 'deadline', deadline, 'publish', publish, 'keep_history', keep_history,
+			'keep_runs', keep_runs)
+		|| etl._settings_of_options(options);
 BEGIN
-	PERFORM etl._save_pipeline(pipeline, description, schedule, timezone, retries, retry_delay, options, replace);
-	PERFORM etl._notice_schedule(pipeline, schedule);
+	PERFORM etl._save_pipeline(pipeline, settings, replace);
+	PERFORM etl._notice_schedule(pipeline, settings ->> 'schedule');
 END
 $$;
-COMMENT ON FUNCTION etl.create_pipeline(text, text, text, integer, interval, text, boolean, jsonb) IS
+COMMENT ON FUNCTION etl.create_pipeline IS
 	'declares a pipeline; with replace => true the declarations up to the commit are the whole truth: tasks not declared again go, data and history stay';
 
 -- A run in progress, or what a crash left of one, but for the case that nobody leads it.
@@ -155,6 +153,8 @@ BEGIN
 	UPDATE etl.run r SET owner = new_owner WHERE r.pipeline = p.pipeline AND r.owner = p.owner;
 	UPDATE etl.load l SET owner = new_owner WHERE l.pipeline = p.pipeline AND l.owner = p.owner;
 	UPDATE etl.log_entry e SET owner = new_owner WHERE e.pipeline = p.pipeline AND e.owner = p.owner;
+	UPDATE etl.backfill_request b SET owner = new_owner WHERE b.pipeline = p.pipeline AND b.owner = p.owner;
+	UPDATE etl.check_waiver w SET owner = new_owner WHERE w.pipeline = p.pipeline AND w.owner = p.owner;
 	-- what the new owner knew of an earlier pipeline of this name would be in the way
 	DELETE FROM etl.known_field f WHERE f.pipeline = p.pipeline AND f.owner = new_owner;
 	UPDATE etl.known_field f SET owner = new_owner WHERE f.pipeline = p.pipeline AND f.owner = p.owner;
@@ -164,37 +164,57 @@ END
 $$;
 COMMENT ON FUNCTION etl._hand_over(etl.pipeline, name) IS 'gives a pipeline and its history to another role';
 
--- Which arguments were given is told by NULL: nothing here can sensibly be set to NULL
--- but the schedule, for which 'none' does it.
-CREATE FUNCTION etl._alter_pipeline_as_owner(pipeline text, schedule text, timezone text,
-	retries integer, retry_delay interval, description text,
-	options jsonb, owner name) RETURNS void
+CREATE FUNCTION etl._alter_pipeline_as_owner(pipeline text, settings jsonb, owner name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p etl.pipeline := etl._lock_own_pipeline(pipeline);
 BEGIN
 	PERFORM etl._hand_over(p, owner) WHERE owner <> p.owner;
-	p.schedule := CASE WHEN schedule IS NULL THEN p.schedule WHEN schedule = 'none' THEN NULL ELSE schedule END;
-	p.timezone := coalesce(timezone, p.timezone);
-	p.retries := coalesce(retries, p.retries);
-	p.retry_delay := coalesce(retry_delay, p.retry_delay);
-	p.description := coalesce(description, p.description);
-	p.options := coalesce(options, p.options);
-	PERFORM etl._check_pipeline_settings(p.pipeline, p.schedule, p.timezone, p.retries, p.retry_delay, p.options);
-	UPDATE etl.pipeline x SET schedule = p.schedule, timezone = p.timezone, retries = p.retries, retry_delay = p.retry_delay,
-		description = p.description, options = p.options, altered_at = clock_timestamp()
-	WHERE x.pipeline = p.pipeline;
-	PERFORM etl._notice_schedule(p.pipeline, nullif(schedule, 'none'));
+	p := etl._apply_settings(p, settings);
+	PERFORM etl._check_pipeline_settings(p);
+	PERFORM etl._write_settings(p);
+	-- what waited may start now
+	PERFORM etl._wake_coordinator_on_commit() WHERE EXISTS (SELECT FROM etl.run r WHERE r.state = 'queued');
+	PERFORM etl._task_order(p.pipeline) WHERE settings ? 'publish';		-- not every graph can be published as one
 END
 $$;
+CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._alter_pipeline_as_owner(text, jsonb, name) IS 'does what etl._alter_pipeline does, with the rights of the extension';
+COMMENT ON FUNCTION etl._alter_pipeline(text, jsonb, name) IS 'changes settings of a pipeline, or its owner, for the acting role';
+
+-- Which arguments were given is told by NULL; back to NULL, or whatever else the default
+-- is, leads reset, or null in options.
 CREATE FUNCTION etl.alter_pipeline(pipeline text, schedule text DEFAULT NULL, timezone text DEFAULT NULL,
 	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, description text DEFAULT NULL,
-	options jsonb DEFAULT NULL, owner name DEFAULT NULL) RETURNS void
-LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
-COMMENT ON FUNCTION etl._alter_pipeline_as_owner(text, text, text, integer, interval, text, jsonb, name) IS 'does what etl.alter_pipeline does, with the rights of the extension';
-COMMENT ON FUNCTION etl.alter_pipeline(text, text, text, integer, interval, text, jsonb, name) IS
-	'changes settings of a pipeline, or its owner; what is not given stays; schedule => ''none'' removes the schedule';
+	start_date timestamptz DEFAULT NULL, end_date timestamptz DEFAULT NULL, catchup boolean DEFAULT NULL, jitter interval DEFAULT NULL,
+	max_active_runs integer DEFAULT NULL, priority integer DEFAULT NULL, pool text DEFAULT NULL, overlap text DEFAULT NULL, depends_on_past boolean DEFAULT NULL,
+	after text[] DEFAULT NULL, triggered_by text[] DEFAULT NULL, run_timeout interval DEFAULT NULL, task_timeout interval DEFAULT NULL,
+	retry_backoff numeric DEFAULT NULL, max_retry_delay interval DEFAULT NULL, retry_jitter numeric DEFAULT NULL, max_crashes integer DEFAULT NULL,
+	deadline interval DEFAULT NULL, publish text DEFAULT NULL, keep_history interval DEFAULT NULL, keep_runs integer DEFAULT NULL,
+	reset text[] DEFAULT '{}', options jsonb DEFAULT '{}', owner name DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	settings jsonb := jsonb_strip_nulls(jsonb_build_object('schedule', schedule, 'timezone', timezone, 'retries', retries, 'retry_delay', retry_delay, 'description', description,
+			'start_date', start_date, 'end_date', end_date, 'catchup', catchup, 'jitter', jitter, 'max_active_runs', max_active_runs,
+			'priority', priority, 'pool', pool, 'overlap', overlap, 'depends_on_past', depends_on_past, 'after', after, 'triggered_by', triggered_by,
+			'run_timeout', run_timeout, 'task_timeout', task_timeout, 'retry_backoff', retry_backoff, 'max_retry_delay', max_retry_delay,
+			'retry_jitter', retry_jitter, 'max_crashes', max_crashes, 'deadline', deadline, 'publish', publish, 'keep_history', keep_history,
+			'keep_runs', keep_runs))
+		|| etl._settings_of_options(options)
+		|| etl._settings_of_options((SELECT coalesce(jsonb_object_agg(r, NULL), '{}') FROM unnest(reset) r));
+BEGIN
+	IF settings ->> 'schedule' = 'none' THEN
+		settings := settings || '{"schedule": null}';
+	END IF;
+	PERFORM etl._alter_pipeline(pipeline, settings, owner);
+	PERFORM etl._notice_schedule(pipeline, settings ->> 'schedule');
+END
+$$;
+COMMENT ON FUNCTION etl.alter_pipeline IS
+	'changes settings of a pipeline, or its owner; what is not given stays; reset => ''{run_timeout}'' leads back to the default; schedule => ''none'' removes the schedule';
 
 CREATE FUNCTION etl._forget_pipeline_as_owner(pipeline text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -207,6 +227,7 @@ BEGIN
 	DELETE FROM etl.task t WHERE t.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.read_grant g WHERE g.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
+	PERFORM etl._plan_schedule(pipeline);
 END
 $$;
 CREATE FUNCTION etl._forget_pipeline(pipeline text) RETURNS void
@@ -306,6 +327,7 @@ AS $$
 	items AS (DELETE FROM etl.load_item i USING gone WHERE i.load_id = gone.load_id),
 	routed AS (DELETE FROM etl.routed_slice r USING gone WHERE r.load_id = gone.load_id),
 	item_errors AS (DELETE FROM etl.item_error e USING gone WHERE e.load_id = gone.load_id),
+	slice_watermarks AS (DELETE FROM etl.slice_watermark w USING gone WHERE w.load_id = gone.load_id),
 	watermarks AS (DELETE FROM etl.load_watermark w USING gone WHERE w.load_id = gone.load_id)
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;

@@ -93,7 +93,7 @@ DECLARE
 	checked jsonb := etl._template_options(template, options);
 	result text;
 BEGIN
-	PERFORM etl._check_pipeline_settings(pipeline, NULL, 'UTC', 0, '0', '{}');
+	PERFORM etl._check_name('pipeline', pipeline);
 	EXECUTE format('SELECT etl.%I($1, $2)', '_template_' || template) INTO STRICT result USING pipeline, checked;
 	RETURN result;
 END
@@ -161,7 +161,7 @@ DECLARE
 	hint text;
 BEGIN
 	PERFORM etl._check_template_schema(template, options, name);
-	PERFORM etl._check_pipeline_settings(name, NULL, 'UTC', 0, '0', '{}');
+	PERFORM etl._check_name('pipeline', name);
 	BEGIN
 		EXECUTE etl._template_source(name, etl._template_options(template, options), true);
 	EXCEPTION WHEN OTHERS THEN

@@ -82,7 +82,7 @@ SELECT DISTINCT filled_by FROM co.t;
 SELECT count(*) FROM etl.runs;
 RESET SESSION AUTHORIZATION;
 
--- all that has an owner changes hands: what is new here belongs into etl._hand_over, too
+-- all of a pipeline that has an owner changes hands: what is new here belongs into etl._hand_over, too; a pool is no pipeline's
 SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = 'etl'::regnamespace AND c.relkind = 'r' AND a.attname = 'owner' ORDER BY 1;
 
