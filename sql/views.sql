@@ -11,7 +11,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 				WHEN p.paused THEN 'paused'
 				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
 					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
-		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
+		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
 		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,
@@ -40,7 +40,8 @@ COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 CREATE VIEW etl.task_runs WITH (security_barrier) AS
 	SELECT t.task_run_id, t.run_id, r.pipeline, r.run_date, t.task, t.kind, t.state, t.attempt, t.next_attempt_at, t.started_at, t.ended_at,
 		   t.ended_at - t.started_at AS duration, t.requests, t.bytes, t.fetched, t.loaded, t.quarantined,
-		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint
+		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint,
+		   t.depends_on, t.trigger_rule, (SELECT w.task FROM etl.task_run w WHERE w.task_run_id = t.part_of) AS part_of
 	FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.task_runs IS 'the tasks of every run, with counts and errors';
 

@@ -15,6 +15,7 @@
 #include "postgres.h"
 #include "lib/ilist.h"
 
+#include "compat.h"
 #include "extract/error_rules.h"
 #include "extract/page.h"
 #include "extract/pagination.h"
