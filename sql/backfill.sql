@@ -10,6 +10,9 @@ AS $$
 BEGIN
 	PERFORM set_config('timezone', timezone, true);		-- until the function ends
 	RETURN value::timestamptz;
+EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+	RAISE EXCEPTION '%', SQLERRM
+		USING ERRCODE = SQLSTATE, HINT = 'Write a date, for example date ''2026-11-01'', or a time.';
 END
 $$;
 COMMENT ON FUNCTION etl._instant_in(text, text) IS 'a time as written; in a timezone, unless it names its own';
@@ -96,9 +99,9 @@ BEGIN
 	IF wanted IS NULL THEN
 		RAISE NOTICE 'nothing to do for pipeline "%"', p.pipeline
 			USING DETAIL = format('It has %s complete intervals between %s and %s.', found_all - found_open, since, until),
-				  HINT = CASE rerun WHEN 'none' THEN 'All of them have been run: rerun => ''failed'' does those again that failed, rerun => ''all'' every one.'
-									WHEN 'failed' THEN 'All of them have succeeded: rerun => ''all'' does them again.'
-									ELSE 'A later until reaches more of them.' END;
+				  HINT = CASE WHEN found_all = found_open THEN 'Intervals that start in between, and are over, are run.'
+									WHEN rerun = 'none' THEN 'All of them have been run: rerun => ''failed'' does those again that failed, rerun => ''all'' every one.'
+									WHEN rerun = 'failed' THEN 'All of them have succeeded: rerun => ''all'' does them again.' END;
 		RETURN '{}';
 	END IF;
 	IF coalesce(dry_run, false) THEN

@@ -54,10 +54,13 @@ CREATE TABLE etl.task_run (
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
 	depends_on		text[] NOT NULL DEFAULT '{}',
+	part_of			bigint,
+	trigger_rule	text NOT NULL DEFAULT 'all_success' CHECK (trigger_rule IN ('all_success', 'all_done')),
 	pool			text,
 	state			text NOT NULL DEFAULT 'queued',
 	attempt			integer NOT NULL DEFAULT 0,
 	next_attempt_at timestamptz,
+	overdue_at		timestamptz,
 	worker_pid		integer,
 	started_at		timestamptz,
 	ended_at		timestamptz,
@@ -77,6 +80,8 @@ CREATE TABLE etl.task_run (
 	UNIQUE (run_id, task)
 );
 COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
+COMMENT ON COLUMN etl.task_run.part_of IS 'the task run whose attempts and transaction it shares; NULL: it has attempts of its own';
+COMMENT ON COLUMN etl.task_run.overdue_at IS 'when the attempt under way has taken its task_timeout';
 CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
 
 CREATE TABLE etl.task_attempt (

@@ -194,7 +194,8 @@ BEGIN
 				  HINT = 'snapshot: a key that is absent is gone; changes: a key that is absent is unchanged.';
 	END IF;
 	IF mode <> 'scd2' THEN
-		PERFORM etl._check_option_names('options of etl.add_load', options, CASE mode WHEN 'partition' THEN '{touch,order_free,partitions,lookups}' ELSE '{touch,order_free,lookups,surrogate_key,unknown_member}' END::text[]);
+		PERFORM etl._check_option_names('options of etl.add_load', options,
+			CASE mode WHEN 'partition' THEN '{touch,order_free,partitions,lookups,pool}' ELSE '{touch,order_free,lookups,surrogate_key,unknown_member,pool}' END::text[] || etl._task_setting_names());
 	ELSIF deletes IS NOT NULL THEN
 		IF deletes <> options ->> 'deletes' THEN
 			RAISE EXCEPTION 'deletes is given twice: % and %', deletes, options ->> 'deletes'
@@ -203,6 +204,8 @@ BEGIN
 		options := options || jsonb_build_object('deletes', deletes);
 		deletes := NULL;
 	END IF;
+	PERFORM etl._check_pool(options ->> 'pool');
+	PERFORM etl._check_task_settings(pipeline, options, true);
 	source := coalesce(source, format('%I.%I', n.schema_name, 'txf_' || n.relation_name));
 	source_name := etl._parse_name(regexp_replace(source, '(^|\.)("?)txf_', '\1\2'));	-- the prefix is within the 63 bytes
 	source_relation := to_regclass(source);

@@ -78,7 +78,7 @@ BEGIN
 	PERFORM etl._set_context(NULL, interval_start, etl._interval_from(p, interval_start), (interval_start AT TIME ZONE p.timezone)::date);
 	FOR d IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task)
 		-- all extractions come first, unless each task publishes for itself
-		ORDER BY (x.kind <> 'extract' AND p.options ->> 'publish' IS DISTINCT FROM 'per_task'), o.ordinal LOOP
+		ORDER BY (x.kind <> 'extract' AND p.publish <> 'per_task'), o.ordinal LOOP
 		shown := shown + 1;
 		ordinal := shown;
 		task := d.task;

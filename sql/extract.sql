@@ -79,7 +79,7 @@ BEGIN
 	definition := declared.definition;
 	-- other parents, other children: these have to be asked for anew
 	parents := CASE WHEN definition ? 'for_each' THEN (SELECT array_agg(x.load_id ORDER BY x.load_id) FROM etl.load x
-		WHERE x.run_id = r.run_id AND x.state = 'complete' AND x.task = ANY (t.depends_on)) END;
+		WHERE x.run_id = r.run_id AND x.state IN ('complete', 'published') AND x.task = ANY (t.depends_on)) END;
 	request_fingerprint := md5(coalesce(parents::text, '') || (definition - '{key,version,on_rerun,record_schema,on_invalid,options,recheck,retain,on_item_error,contract}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
@@ -315,7 +315,7 @@ BEGIN
 	UPDATE etl.load x SET state = 'complete', completed_at = coalesce(x.completed_at, clock_timestamp())
 	WHERE x.load_id = _finish_extract.load_id AND x.state IN ('loading', 'complete') RETURNING * INTO STRICT l;
 	UPDATE etl.load x SET state = 'complete', completed_at = clock_timestamp() WHERE x.routed_from = l.load_id AND x.state = 'loading';
-	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), requests = l.requests, bytes = l.bytes,
+	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), overdue_at = NULL, requests = l.requests, bytes = l.bytes,
 		fetched = l.fetched, loaded = l.loaded, quarantined = l.quarantined,
 		error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL
 	WHERE x.task_run_id = t.task_run_id;

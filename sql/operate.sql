@@ -78,8 +78,6 @@ BEGIN
 		END LOOP;
 		PERFORM etl._end_backfill(b, 'cancelled', 'the database was copied') FROM etl.backfill_request b WHERE b.state = 'running';
 	END IF;
-	-- what waited while it was paused, and what a crash has left
-	PERFORM etl._wake_coordinator_on_commit();
 	FOR resumed IN
 		UPDATE etl.pipeline p SET paused = false
 		WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused
@@ -89,6 +87,8 @@ BEGIN
 		changed := changed + 1;
 	END LOOP;
 	PERFORM etl._wake_scheduler_on_commit();
+	-- what waited while it was paused, and what a crash has left
+	PERFORM etl._wake_coordinator_on_commit();
 	RETURN changed;
 END
 $$;

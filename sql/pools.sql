@@ -64,8 +64,8 @@ COMMENT ON FUNCTION etl.drop_pool(text) IS 'drops a pool no pipeline uses';
 
 CREATE VIEW etl.pools AS
 	SELECT p.pool, p.owner, p.slots, p.description,
-		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'running' AND t.pool = p.pool AND t.kind NOT IN ('load', 'check')) AS used,
-		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('queued', 'up_for_retry') AND t.pool = p.pool AND t.kind NOT IN ('load', 'check')) AS queued
+		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'running' AND t.pool = p.pool AND t.part_of IS NULL) AS used,
+		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('queued', 'up_for_retry') AND t.pool = p.pool AND t.part_of IS NULL) AS queued
 	FROM etl.pool p;
 COMMENT ON VIEW etl.pools IS 'named pools: their slots, how many attempts use them, and how many tasks of running runs wait';
 

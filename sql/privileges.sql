@@ -16,7 +16,7 @@ GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, et
 REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
-GRANT EXECUTE ON ROUTINE etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
+GRANT EXECUTE ON ROUTINE etl.add_call, etl.drop_task, etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 -- What views, constraints and people compute with.
@@ -29,7 +29,8 @@ GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfil
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._alter_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
-	etl._check_option_names, etl._default_settings, etl._settings, etl._other_settings, etl._settings_of_options, etl._check_name, etl._check_pool, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
+	etl._check_option_names, etl._default_settings, etl._settings, etl._other_settings, etl._settings_of_options, etl._check_name, etl._check_pool, etl._check_task_settings, etl._task_setting_names, etl._own_settings, etl._apply_settings, etl._check_pipeline_settings, etl._check_setting, etl._check_name,
+	etl._call_parameters, etl._call_candidates, etl._resolve_call, etl._call_placeholders, etl._call_values, etl._check_call_arguments, etl._expand, etl._encode_url, etl._publish_mode, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
 	etl._check_format, etl._check_csv_options, etl._check_format_pagination, etl._check_charset, etl._reads_zstd, etl._read_page,
 	etl._check_body, etl._body_strings, etl._check_path, etl._check_task_headers, etl._check_method, etl._check_body_parameter, etl._is_graphql, etl._is_graphql_body,
 	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag, etl._watermark_value, etl._watermark_compare, etl._record_time,
@@ -53,7 +54,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._held_slices, etl._reuse_quarantined, etl._commit_slices,
 	etl._route_records, etl._count_routed, etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._skip_load_ids,
 	etl._give_own_partition, etl._record_partition, etl._give_shared_partition, etl._record_shared_partition, etl._shared_partition_start,
-	etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
+	etl._call, etl._begin_call, etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
 	etl._reconcile, etl._expire_loads, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
 	etl._partition_of_key, etl._partition_is_unneeded,
 	etl._equality_operator, etl._same, etl._key_match, etl._materialize_source, etl._check_source_keys,
@@ -82,7 +83,8 @@ GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema, etl.replay_quaran
 GRANT SELECT ON etl.backfills, etl.backfill_intervals, etl.check_waivers TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose,
 	etl._run_status, etl._instant_in, etl._request_backfill,
-	etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next TO PUBLIC;
+	etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next,
+	etl.replace_view, etl._replace_view, etl._views_on, etl._view_attire, etl._view_head, etl._dress_view TO PUBLIC;
 
 -- ------------------------------------------------------------------ what roles may
 

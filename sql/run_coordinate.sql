@@ -31,32 +31,59 @@ AS $$ SELECT code NOT IN ('57014', '53400') AND left(code, 2) IN ('08', '40', '5
 COMMENT ON FUNCTION etl._may_go_away(text) IS
 	'whether an error may go away soon: connections, deadlocks, resources, locks, crashes; a wrong definition, wrong data or a long rate limit does not';
 
--- Decides what becomes of an attempt that failed.
+-- Decides what becomes of an attempt that failed.  A worker that was lost is counted by
+-- itself: what takes its worker along is given up sooner or later, whatever the retries.
 CREATE FUNCTION etl._end_failed_attempt(t etl.task_run, code text, message text, detail text, hint text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	r etl.run;
 	p etl.pipeline;
+	s etl.pipeline;
+	timed_out boolean;
+	failures integer;
+	delay interval := interval '0';
 	new_state text;
-	retriable boolean;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT * INTO p FROM etl.pipeline x WHERE x.pipeline = r.pipeline;
-	retriable := etl._may_go_away(code);
-	new_state := CASE
-		WHEN code = '57014' THEN 'cancelled'
-		WHEN NOT retriable OR t.attempt > coalesce(p.retries, 0) THEN 'failed'
-		ELSE 'up_for_retry' END;
-	UPDATE etl.task_run x SET state = new_state, ended_at = CASE WHEN new_state <> 'up_for_retry' THEN clock_timestamp() END,
-		next_attempt_at = CASE WHEN new_state = 'up_for_retry' THEN clock_timestamp() + p.retry_delay END,
-		error_code = code, error_message = message, error_detail = detail, error_hint = hint
-	WHERE x.task_run_id = t.task_run_id;
-	UPDATE etl.task_attempt a SET state = CASE new_state WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END,
+	s := etl._task_settings(p, t.task);
+	timed_out := code IN ('57014', '57P02') AND coalesce(t.overdue_at <= clock_timestamp(), false)
+		AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = t.run_id);
+	IF timed_out THEN
+		code := '57014';
+		message := format('task timed out after %s', coalesce(s.task_timeout, clock_timestamp() - t.started_at));
+		detail := NULL;
+		hint := 'task_timeout of the pipeline, or in the options of the task, is how long an attempt may take. An extraction goes on at the first slice that is not committed.';
+	END IF;
+	UPDATE etl.task_attempt a SET state = CASE WHEN code = '57014' AND NOT timed_out THEN 'cancelled' ELSE 'failed' END,
 		ended_at = clock_timestamp(), error_code = code, error_message = message
 	WHERE a.task_run_id = t.task_run_id AND a.attempt = t.attempt;
+	IF code = '57P02' THEN
+		failures := etl._crashes_in_a_row(r, t.task);
+		new_state := CASE WHEN failures >= coalesce(s.max_crashes, 1) THEN 'failed' ELSE 'up_for_retry' END;
+		IF failures > 1 THEN		-- the first one need not be its own fault
+			delay := etl._retry_delay(s, failures - 1, random());
+		END IF;
+		IF new_state = 'failed' AND p.pipeline IS NOT NULL THEN
+			message := etl._crash_message(failures);
+			hint := etl._crash_hint(p.pipeline);
+		END IF;
+	ELSE
+		SELECT count(*) INTO failures FROM etl.task_attempt a
+		WHERE a.task_run_id = t.task_run_id AND a.state = 'failed' AND a.error_code <> '57P02' AND a.started_at >= t.started_at;
+		new_state := CASE
+			WHEN code = '57014' AND NOT timed_out THEN 'cancelled'
+			WHEN NOT (timed_out OR etl._may_go_away(code)) OR failures > coalesce(s.retries, 0) THEN 'failed'
+			ELSE 'up_for_retry' END;
+		delay := etl._retry_delay(s, failures, random());
+	END IF;
+	UPDATE etl.task_run x SET state = new_state, ended_at = CASE WHEN new_state <> 'up_for_retry' THEN clock_timestamp() END,
+		next_attempt_at = CASE WHEN new_state = 'up_for_retry' THEN clock_timestamp() + delay END, overdue_at = NULL,
+		error_code = code, error_message = message, error_detail = detail, error_hint = hint
+	WHERE x.task_run_id = t.task_run_id;
 	PERFORM etl._write_log(CASE new_state WHEN 'failed' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, r.run_id, t.task,
-		format('attempt %s %s: %s', t.attempt, CASE new_state WHEN 'up_for_retry' THEN format('failed and is tried again in %s', p.retry_delay) ELSE new_state END, message),
+		format('attempt %s %s: %s', t.attempt, CASE new_state WHEN 'up_for_retry' THEN format('failed and is tried again in %s', date_trunc('milliseconds', delay)) ELSE new_state END, message),
 		jsonb_strip_nulls(jsonb_build_object('sqlstate', code, 'detail', detail, 'hint', hint)));
 	RETURN new_state;
 END
@@ -70,10 +97,11 @@ BEGIN
 	UPDATE etl.task_run t SET state = CASE new_state WHEN 'cancelled' THEN 'cancelled' WHEN 'failed' THEN CASE t.state WHEN 'queued' THEN 'upstream_failed' ELSE 'failed' END END,
 		ended_at = clock_timestamp()
 	WHERE t.run_id = r.run_id AND t.state IN ('queued', 'up_for_retry') AND new_state <> 'success';
-	-- complete but not published by this run's own failing: ask the source again next time
-	IF new_state = 'failed' AND NOT etl._may_go_away(code) THEN
+	-- complete but not published by the publication's own failing: ask the source again next time
+	IF new_state = 'failed' THEN
 		UPDATE etl.load l SET refetch = true WHERE l.run_id = r.run_id AND l.state = 'complete'
-		  AND EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id AND t.kind = 'publish' AND t.state = 'failed');
+		  AND EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = r.run_id AND t.kind = 'publish' AND t.state = 'failed' AND l.task = ANY (t.depends_on)
+					  AND t.error_code <> '57014' AND NOT etl._may_go_away(t.error_code));
 	END IF;
 	UPDATE etl.run x SET state = new_state, ended_at = clock_timestamp(), error_task = task, error_code = code,
 		error_message = message, error_detail = detail, error_hint = hint
@@ -115,7 +143,7 @@ DECLARE
 BEGIN
 	FOR t IN
 		SELECT x.* FROM etl.run r JOIN etl.task_run x USING (run_id)
-		WHERE r.state = 'running' AND x.state = 'running' AND x.kind IN ('extract', 'publish')
+		WHERE r.state = 'running' AND x.state = 'running' AND x.part_of IS NULL
 		  AND NOT EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 3 AND h.id = x.task_run_id)
 	LOOP
 		-- The worker may have reported and let go of its lock between the two looks: look at
@@ -127,7 +155,7 @@ BEGIN
 		PERFORM etl._end_failed_attempt(t, '57P02', 'the worker was terminated or lost in a crash', NULL,
 			'Run the interval again: it goes on at the first slice that is not committed.');
 		UPDATE etl.task_run x SET state = CASE (SELECT y.state FROM etl.task_run y WHERE y.task_run_id = t.task_run_id) WHEN 'up_for_retry' THEN 'queued' ELSE 'upstream_failed' END
-		WHERE t.kind = 'publish' AND x.run_id = t.run_id AND x.state = 'running' AND x.kind IN ('load', 'check');
+		WHERE x.run_id = t.run_id AND x.part_of = t.task_run_id AND x.state = 'running';
 	END LOOP;
 END
 $$;
@@ -143,6 +171,16 @@ AS $$
 	ON CONFLICT DO NOTHING
 $$;
 COMMENT ON FUNCTION etl._time_out_runs() IS 'asks to cancel runs that have taken longer than run_timeout of their pipeline';
+
+-- Its statement is cancelled, again and again; a worker that does not react loses its session.
+CREATE FUNCTION etl._end_overdue_attempts() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN t.overdue_at <= clock_timestamp() - interval '10 seconds' THEN pg_terminate_backend(h.pid) ELSE pg_cancel_backend(h.pid) END
+	FROM etl.run r JOIN etl.task_run t USING (run_id) JOIN etl._locks_held() h ON h.kind = 3 AND h.id = t.task_run_id
+	WHERE r.state = 'running' AND t.state = 'running' AND t.overdue_at <= clock_timestamp()
+$$;
+COMMENT ON FUNCTION etl._end_overdue_attempts() IS 'ends attempts that have taken longer than their task_timeout';
 
 CREATE FUNCTION etl._pass_cancellations_on() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -180,8 +218,8 @@ END
 $$;
 COMMENT ON FUNCTION etl._pass_cancellations_on() IS 'cancels what somebody asked to cancel, and what nobody waits for any more';
 
--- A task is ready when what it waits for has succeeded and its pool has a slot; the
--- publication waits for every extract.
+-- A task is ready when what it waits for has succeeded, or ended if that is its rule, and
+-- its pool has a slot.
 CREATE FUNCTION etl._ready_tasks() RETURNS TABLE (task_run_id bigint, run_id bigint, owner name)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -190,17 +228,35 @@ AS $$
 		SELECT t.task_run_id, r.run_id, r.owner, r.priority, t.position, t.pool,
 			   CASE WHEN t.pool IS NOT NULL THEN row_number() OVER (PARTITION BY t.pool ORDER BY r.priority DESC, r.run_id, t.position) END AS place
 		FROM etl.run r JOIN etl.task_run t USING (run_id)
-		WHERE r.state = 'running' AND t.kind IN ('extract', 'publish')
+		WHERE r.state = 'running' AND t.part_of IS NULL
 		  AND (t.state = 'queued' OR t.state = 'up_for_retry' AND t.next_attempt_at <= clock_timestamp())
 		  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
-		  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.kind = 'extract' AND d.state NOT IN ('success', 'skipped')
-						  AND (t.kind = 'publish' OR d.task = ANY (t.depends_on)))) c
+		  AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.task = ANY (t.depends_on) AND d.state NOT IN ('success', 'skipped')
+						  AND (t.trigger_rule = 'all_success' OR d.state IN ('queued', 'running', 'up_for_retry')))) c
 	LEFT JOIN etl.pools s ON s.pool = c.pool
 	WHERE s.pool IS NULL OR c.place <= s.slots - s.used
 	ORDER BY c.priority DESC, c.run_id, c.position
 $$;
 COMMENT ON FUNCTION etl._ready_tasks() IS 'the tasks a worker may take now, in the order they are to be taken';
 
+-- What waits for a task that failed does not run, and the parts of a publication share its fate.
+CREATE FUNCTION etl._fail_downstream() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	LOOP
+		UPDATE etl.task_run t SET state = 'upstream_failed', ended_at = clock_timestamp()
+		FROM etl.run r
+		WHERE r.state = 'running' AND t.run_id = r.run_id AND t.state = 'queued' AND t.trigger_rule = 'all_success'
+		  AND EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = t.run_id AND d.state IN ('failed', 'upstream_failed', 'cancelled')
+					  AND (d.task_run_id = t.part_of OR t.part_of IS NULL AND d.task = ANY (t.depends_on)));
+		EXIT WHEN NOT FOUND;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION etl._fail_downstream() IS 'ends the tasks that wait for what failed';
+
+-- The error of a run is that of the task that failed first, cleanups last: they run after it.
 CREATE FUNCTION etl._finish_runs() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -208,13 +264,13 @@ DECLARE
 	r etl.run;
 	f etl.task_run;
 BEGIN
+	PERFORM etl._fail_downstream();
 	FOR r IN SELECT x.* FROM etl.run x WHERE x.state = 'running'
-		AND NOT EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = x.run_id AND t.kind IN ('extract', 'publish')
-						AND (t.state IN ('running', 'up_for_retry')
-							 OR t.state = 'queued' AND NOT EXISTS (SELECT FROM etl.task_run d WHERE d.run_id = x.run_id AND d.kind = 'extract' AND d.state IN ('failed', 'cancelled', 'upstream_failed'))))
+		AND NOT EXISTS (SELECT FROM etl.task_run t WHERE t.run_id = x.run_id AND t.part_of IS NULL AND t.state IN ('queued', 'running', 'up_for_retry'))
 	LOOP
 		SELECT * INTO f FROM etl.task_run t
-		WHERE t.run_id = r.run_id AND t.state IN ('failed', 'cancelled') ORDER BY (t.attempt = 0), (t.kind = 'publish'), t.ended_at, t.position LIMIT 1;
+		WHERE t.run_id = r.run_id AND t.part_of IS NULL AND t.state IN ('failed', 'cancelled')
+		ORDER BY (t.trigger_rule = 'all_done'), (t.error_code IS NULL), t.ended_at, t.position LIMIT 1;
 		IF NOT FOUND THEN
 			PERFORM etl._end_run(r, 'success', NULL, NULL, NULL, NULL, NULL);
 		ELSIF f.state = 'cancelled' THEN
@@ -222,12 +278,8 @@ BEGIN
 		ELSE
 			-- the publication carries the error; the part of it that failed is what a person asks for
 			PERFORM etl._end_run(r, 'failed',
-				CASE WHEN f.kind = 'publish' THEN coalesce((SELECT t.task FROM etl.task_run t WHERE t.run_id = r.run_id AND t.kind IN ('load', 'check') AND t.state = 'failed' ORDER BY t.position LIMIT 1), f.task) ELSE f.task END,
-				p.error_code, p.error_message, p.error_detail, p.error_hint)
-			FROM (SELECT coalesce(pub.error_code, f.error_code) AS error_code, coalesce(pub.error_message, f.error_message) AS error_message,
-						 CASE WHEN pub.error_code IS NULL THEN f.error_detail ELSE pub.error_detail END AS error_detail,
-						 CASE WHEN pub.error_code IS NULL THEN f.error_hint ELSE pub.error_hint END AS error_hint
-				  FROM (VALUES (1)) one LEFT JOIN etl.task_run pub ON pub.run_id = r.run_id AND pub.kind = 'publish' AND pub.state = 'failed') p;
+				coalesce((SELECT t.task FROM etl.task_run t WHERE t.run_id = r.run_id AND t.part_of = f.task_run_id AND t.state = 'failed' ORDER BY t.position LIMIT 1), f.task),
+				f.error_code, f.error_message, f.error_detail, f.error_hint);
 		END IF;
 	END LOOP;
 END
@@ -251,7 +303,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._repair();
-	PERFORM etl._finish_runs();
+	PERFORM etl._end_overdue_attempts();
 	PERFORM etl._advance_backfills();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks
@@ -270,7 +322,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT (SELECT count(*)::integer FROM etl.run WHERE state = 'running') + etl._runs_about_to_start() + etl._active_backfills(),
 		   (SELECT min(e.at) FROM (
-				SELECT t.next_attempt_at AS at FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'up_for_retry'
+				SELECT CASE WHEN t.state = 'up_for_retry' THEN t.next_attempt_at WHEN t.overdue_at > clock_timestamp() THEN t.overdue_at END AS at
+				FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('up_for_retry', 'running')
 				UNION ALL
 				SELECT r.started_at + p.run_timeout FROM etl.run r JOIN etl.pipeline p USING (pipeline)
 				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)) e),

@@ -286,28 +286,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._owner_problem(name) IS 'why workers cannot connect as a role; NULL if they can';
 
--- Task runs of runs that start.  All at once: it is most of what starting costs.
-CREATE FUNCTION etl._create_task_runs(runs bigint[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS $$
-	INSERT INTO etl.task_run (run_id, task, kind, position, depends_on, pool, state, ended_at)
-	SELECT r.run_id, o.task, o.kind, o.ordinal, o.depends_on,
-		   CASE WHEN o.kind NOT IN ('load', 'check') THEN coalesce(t.definition #>> '{options,pool}', p.pool) END,
-		   -- rebuilt from raw: nothing is fetched
-		   CASE WHEN s.is_skipped THEN 'skipped' ELSE 'queued' END,
-		   CASE WHEN s.is_skipped THEN clock_timestamp() END
-	FROM etl.run r JOIN etl.pipeline p USING (pipeline)
-	CROSS JOIN LATERAL etl._task_order(r.pipeline) o
-	CROSS JOIN LATERAL (SELECT o.kind = 'extract' AND r.trigger = 'reprocess' OR r.only_tasks IS NOT NULL AND NOT o.task = ANY (r.only_tasks) AS is_skipped) s
-	JOIN etl.task t ON t.pipeline = r.pipeline AND t.task = o.task
-	WHERE r.run_id = ANY (runs)
-	UNION ALL
-	SELECT r.run_id, 'publish', 'publish', 0, '{}', p.pool, 'queued', NULL
-	FROM etl.run r JOIN etl.pipeline p USING (pipeline)
-	WHERE r.run_id = ANY (runs) AND EXISTS (SELECT FROM etl.task t WHERE t.pipeline = r.pipeline);
-$$;
-COMMENT ON FUNCTION etl._create_task_runs(bigint[]) IS 'makes the tasks of runs that start';
-
 CREATE FUNCTION etl._start_run(r etl.run) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -317,7 +295,7 @@ DECLARE
 BEGIN
 	IF problem IS NULL THEN
 		BEGIN
-			PERFORM etl._create_task_runs(ARRAY[r.run_id]);
+			PERFORM etl._plan_run(r);
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, problem_detail = PG_EXCEPTION_DETAIL;
 		END;
@@ -356,7 +334,7 @@ BEGIN
 		RETURN;
 	END IF;
 	BEGIN
-		PERFORM etl._create_task_runs(chosen);
+		PERFORM etl._plan_run(y) FROM unnest(chosen) WITH ORDINALITY c(run_id, n) JOIN etl.run y USING (run_id) ORDER BY c.n;
 		IF EXISTS (SELECT FROM (SELECT DISTINCT y.owner FROM etl.run y WHERE y.run_id = ANY (chosen)) o WHERE etl._owner_problem(o.owner) IS NOT NULL)
 		   OR EXISTS (SELECT FROM etl.run y WHERE y.run_id = ANY (chosen) AND NOT EXISTS (SELECT FROM etl.pipeline p WHERE p.pipeline = y.pipeline)) THEN
 			RAISE EXCEPTION 'not all of these runs can start' USING ERRCODE = 'object_not_in_prerequisite_state';

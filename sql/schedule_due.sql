@@ -110,6 +110,9 @@ AS $$
 DECLARE
 	now timestamptz := etl._now();
 	queued bigint;
+	contested text[];
+	starts timestamptz[];
+	ends timestamptz[];
 BEGIN
 	IF NOT EXISTS (SELECT FROM etl.schedule_state s WHERE s.due_at <= now) OR etl._is_copy() THEN
 		RETURN 0;
@@ -129,23 +132,36 @@ BEGIN
 		FROM due d
 		LEFT JOIN (SELECT x.pipeline, max(x.data_interval_end) AS last_tick FROM ticks x GROUP BY x.pipeline) t USING (pipeline)
 		LEFT JOIN LATERAL etl._next_interval(d.pipeline, d.schedule, d.timezone, coalesce(t.last_tick, d.last_tick), d.start_date, d.end_date, d.jitter) n ON true
-		WHERE s.pipeline = d.pipeline)
-	INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by)
-	SELECT i.pipeline, i.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE i.timezone)::date, i.timezone, 'schedule', i.owner
-	FROM (SELECT t.pipeline, t.owner, t.timezone, t.data_interval_start, t.data_interval_end FROM ticks t
-		  -- somebody has been quicker
-		  WHERE NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = t.pipeline AND r.data_interval_start = t.data_interval_start
-							AND r.data_interval_end = t.data_interval_end AND r.state = 'success' AND NOT r.interval_is_open)
-		  UNION
-		  SELECT t.pipeline, t.owner, t.timezone, c.data_interval_start, c.data_interval_end
-		  FROM (SELECT DISTINCT x.pipeline, x.owner, x.timezone FROM ticks x) t CROSS JOIN LATERAL etl._intervals_to_complete(t.pipeline, now) c) i
-	ORDER BY i.data_interval_start, i.pipeline
-	ON CONFLICT (pipeline, data_interval_start) WHERE state IN ('queued', 'running') DO NOTHING;
-	GET DIAGNOSTICS queued = ROW_COUNT;
-	RETURN queued;
+		WHERE s.pipeline = d.pipeline),
+	intervals AS MATERIALIZED (
+		SELECT t.pipeline, t.data_interval_start, t.data_interval_end FROM ticks t
+		-- somebody has been quicker
+		WHERE NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = t.pipeline AND r.data_interval_start = t.data_interval_start
+						  AND r.data_interval_end = t.data_interval_end AND r.state = 'success' AND NOT r.interval_is_open)
+		UNION
+		SELECT t.pipeline, c.data_interval_start, c.data_interval_end
+		FROM (SELECT DISTINCT x.pipeline FROM ticks x) t CROSS JOIN LATERAL etl._intervals_to_complete(t.pipeline, now) c),
+	runs AS MATERIALIZED (	-- contested: the overlap policy decides
+		SELECT i.*, EXISTS (SELECT FROM etl.run r WHERE r.pipeline = i.pipeline AND r.state IN ('queued', 'running')
+							AND (d.overlap <> 'queue' OR r.data_interval_start = i.data_interval_start)) AS contested
+		FROM intervals i JOIN due d USING (pipeline)),
+	uncontested AS (
+		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by, priority)
+		SELECT r.pipeline, d.owner, r.data_interval_start, r.data_interval_end, (r.data_interval_start AT TIME ZONE d.timezone)::date, d.timezone, 'schedule', d.owner, d.priority
+		FROM runs r JOIN due d USING (pipeline) WHERE NOT r.contested
+		ORDER BY r.data_interval_start, r.pipeline
+		RETURNING run_id)
+	SELECT (SELECT count(*) FROM uncontested), array_agg(r.pipeline ORDER BY r.data_interval_start, r.pipeline),
+		   array_agg(r.data_interval_start ORDER BY r.data_interval_start, r.pipeline), array_agg(r.data_interval_end ORDER BY r.data_interval_start, r.pipeline)
+	INTO queued, contested, starts, ends
+	FROM runs r WHERE r.contested;
+	FOR n IN 1 .. coalesce(cardinality(contested), 0) LOOP
+		PERFORM etl._queue_runs(NULL, x.owner, NULL, x, NULL, starts[n], ends[n], false, 'schedule') FROM etl.pipeline x WHERE x.pipeline = contested[n];
+	END LOOP;
+	RETURN queued + coalesce(cardinality(contested), 0);
 END
 $$;
-COMMENT ON FUNCTION etl._queue_due_runs() IS 'queues the runs that schedules are due for; returns how many';
+COMMENT ON FUNCTION etl._queue_due_runs() IS 'queues the runs that schedules are due for; returns how many, those the overlap policy refused included';
 
 -- With a clock that stands still nothing becomes due by waiting.
 CREATE FUNCTION etl._next_due_at() RETURNS timestamptz

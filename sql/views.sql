@@ -40,7 +40,8 @@ COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 CREATE VIEW etl.task_runs WITH (security_barrier) AS
 	SELECT t.task_run_id, t.run_id, r.pipeline, r.run_date, t.task, t.kind, t.state, t.attempt, t.next_attempt_at, t.started_at, t.ended_at,
 		   t.ended_at - t.started_at AS duration, t.requests, t.bytes, t.fetched, t.loaded, t.quarantined,
-		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint
+		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint,
+		   t.depends_on, t.trigger_rule, (SELECT w.task FROM etl.task_run w WHERE w.task_run_id = t.part_of) AS part_of
 	FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.task_runs IS 'the tasks of every run, with counts and errors';
 

@@ -79,6 +79,15 @@ etl_base64(const char *source, int length)
 #define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
+/* PortalRun lost an argument that was always true in 18. */
+#if PG_VERSION_NUM >= 180000
+#define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
+	PortalRun(portal, count, top_level, dest, alternative_dest, completion)
+#else
+#define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
+	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
+#endif
+
 /* A lexer of JSON text that leaves escapes as they are; since 17 it may live on the stack. */
 #if PG_VERSION_NUM >= 170000
 #define etl_json_lexer(text, length)                                                               \

@@ -39,8 +39,8 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
-/* How long runs wait for a worker slot when no worker of this database has one. */
-#define SLOT_PATIENCE_MS 5000
+/* When there is no worker slot, they are asked for with pauses up to this. */
+#define MAX_SLOT_PAUSE_MS 8000
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -76,7 +76,8 @@ static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
 static int64 attempts_at_failure = 0;
-static TimestampTz slots_exhausted_since = 0;
+static int slot_pause_ms = 0; /* 0: there has been a worker slot */
+static TimestampTz no_slots_before = 0;
 static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
 
 /* An int4[] column of the last result as a list of integers. */
@@ -303,6 +304,8 @@ supply_workers(const outlook *now)
 			if (missing-- > 0)
 				wake_process(lfirst_int(idle));
 		}
+		if (slot_pause_ms > 0 && GetCurrentTimestamp() < no_slots_before)
+			continue;
 		for (; missing > 0 && workers < etl_max_workers; missing--, workers++)
 		{
 			worker_start *start = palloc0(sizeof(worker_start));
@@ -311,22 +314,15 @@ supply_workers(const outlook *now)
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);
-				if (slots_exhausted_since == 0)
-				{
-					slots_exhausted_since = GetCurrentTimestamp();
+				if (slot_pause_ms == 0)
 					ereport(LOG, (errmsg("etl: no free background worker slot, runs wait"),
 								  errhint("Increase max_worker_processes.")));
-				}
-				else if (workers == 0 &&
-						 TimestampDifferenceExceeds(slots_exhausted_since, GetCurrentTimestamp(),
-													SLOT_PATIENCE_MS))
-					fail_ready_tasks(demand->role, "no free background worker slot",
-									 "Increase max_worker_processes: etl needs one for the "
-									 "coordinator and at least one for a worker.");
+				slot_pause_ms = Min(Max(slot_pause_ms * 2, COORDINATOR_TICK_MS), MAX_SLOT_PAUSE_MS);
+				no_slots_before = GetCurrentTimestamp() + slot_pause_ms * INT64CONST(1000);
 				MemoryContextSwitchTo(old);
 				return;
 			}
-			slots_exhausted_since = 0;
+			slot_pause_ms = 0;
 			starts = lappend(starts, start);
 		}
 	}

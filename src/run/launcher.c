@@ -46,6 +46,8 @@
 #define FIRST_PAUSE_SECS 1
 #define MAX_FAILURE_PAUSE_SECS 300
 #define MAX_SLOT_PAUSE_SECS 30
+/* That there is none is not mentioned again before, seconds. */
+#define SLOTS_MENTION_SECS 600
 
 /* What the launcher remembers about a slot. */
 typedef struct started_coordinator
@@ -60,6 +62,7 @@ typedef struct started_coordinator
 static started_coordinator *started;
 static int slot_pause = 0;
 static TimestampTz no_slots_before = 0;
+static TimestampTz slots_mentioned_at = 0;
 static char *clock_text = NULL;
 
 /* The next longer pause. */
@@ -176,9 +179,12 @@ start(started_coordinator *own, const database_status *status, TimestampTz now)
 	else
 	{
 		own->handle = NULL;
-		if (slot_pause == 0)
+		if (TimestampDifferenceExceeds(slots_mentioned_at, now, SLOTS_MENTION_SECS * 1000))
+		{
+			slots_mentioned_at = now;
 			ereport(LOG, (errmsg("etl: no free background worker slot, runs wait"),
 						  errhint("Increase max_worker_processes.")));
+		}
 		slot_pause = longer(slot_pause, MAX_SLOT_PAUSE_SECS);
 		no_slots_before = now + slot_pause * USECS_PER_SEC;
 	}

@@ -65,18 +65,19 @@ read_status(int64 run_id)
 static TimestampTz
 deadline_of(FunctionCallInfo fcinfo)
 {
-	Datum deadline;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz deadline;
 
 	if (PG_ARGISNULL(1))
 		return DT_NOEND;
-	deadline = DirectFunctionCall2(timestamptz_pl_interval,
-								   TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(1));
-	if (DatumGetTimestampTz(deadline) + USECS_PER_SEC < GetCurrentTimestamp())
+	deadline = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
+	if (deadline < now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must not be negative"),
 				 errhint("For example etl.wait(17, '10 minutes'); without a timeout it waits "
 						 "until the run has ended.")));
-	return DatumGetTimestampTz(deadline);
+	return deadline;
 }
 
 static void

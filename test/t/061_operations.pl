@@ -67,12 +67,12 @@ $transaction->query('ROLLBACK');
 is(wait_for($run), 'success', 'without that lock it goes on');
 $transaction->close;
 
-run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '\@hourly', timezone => 'Asia/Kolkata')");
+run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '\@hourly', timezone => 'Asia/Kolkata', start_date => '2100-01-01')");
 $run = value($node, "SELECT etl.trigger('pages')");
 is(wait_for($run), 'success', 'without an interval');
 is(value($node, "SELECT data_interval_end - data_interval_start, now() - data_interval_end BETWEEN '0' AND '61 minutes', extract(minute FROM data_interval_end) FROM etl.runs WHERE run_id = $run"),
 	'01:00:00|t|30', 'it is the last complete one of the schedule');
-run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => 'none', timezone => 'UTC')");
+run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => 'none', timezone => 'UTC', reset => '{start_date}')");
 
 # the coordinator is lost while somebody waits
 $api->fault(match => '/pages/*', page => 2, fault => 'hang');
@@ -183,7 +183,7 @@ is(backfill_ends(newest()), 'success', 'and goes on when it is resumed');
 # a source that knows the present only: thirty days are one fetch
 $api->control('POST', 'datasets', { name => 'cur', records => [ map { { id => $_, updated_at => sprintf('2024-01-%02dT12:00:00Z', $_), v => 1 } } 1 .. 30 ] });
 run_sql($node, <<SQL);
-SELECT etl.create_pipeline('cur', schedule => '\@daily');
+SELECT etl.create_pipeline('cur', schedule => '\@daily', start_date => '2100-01-01');
 SELECT etl.add_extract('cur', 'cur.raw', 'pages', '/datasets/cur', records => '\$.data[*]', key => '{\$.id}', pagination => '{"type": "next_url"}',
 	reads => 'current', record_time => '\$.updated_at', version => '\$.v');
 SELECT * FROM etl.backfill('cur', date '2024-01-01', date '2024-01-31');

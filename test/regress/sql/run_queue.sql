@@ -103,7 +103,7 @@ SELECT etl.drop_pool('rq_pool');
 ROLLBACK TO s;
 SELECT pg_temp.ask('rq_own', '2024-01-01');
 SELECT etl._start_runs();
-SELECT task, pool FROM etl.task_run ORDER BY task;
+SELECT t.task, t.pool FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE r.pipeline = 'rq_own' ORDER BY t.task;
 SELECT etl.pipeline_sql('rq_own') ~ $$SELECT etl.set_pool\('rq_pool', 1\)$$ AS pool_is_printed;
 ROLLBACK;
 
@@ -189,7 +189,7 @@ SELECT pg_temp.finish('rq_past', '2024-01-04', 'failed');
 SELECT etl.alter_pipeline('rq_past', depends_on_past => true);
 SELECT pg_temp.ask('rq_past', '2024-01-05', caller_pid => 0);
 SELECT etl._start_runs();
-SELECT state, error_code, pg_temp.stable(error_message) AS error_message, error_hint FROM etl.runs WHERE run_date = '2024-01-05';
+SELECT state, error_code, pg_temp.stable(error_message) AS error_message, error_hint FROM etl.runs WHERE pipeline = 'rq_past' AND run_date = '2024-01-05';
 -- rebuilding from raw waits for nobody
 SELECT etl._submit(1, current_user, NULL, NULL, 'rq_past', '2024-01-06', '2024-01-07', 'manual');
 UPDATE etl.run SET trigger = 'reprocess' WHERE run_date = '2024-01-06';
