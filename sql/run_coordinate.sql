@@ -3,7 +3,7 @@
 
 CREATE FUNCTION etl._lock_kind(kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 END $$;
+AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'repair' THEN 5 END $$;
 COMMENT ON FUNCTION etl._lock_kind(text) IS 'the numbers of the advisory lock space; must agree with src/run/locks.h';
 
 CREATE FUNCTION etl._locks_held() RETURNS TABLE (kind integer, id bigint, pid integer)

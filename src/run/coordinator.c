@@ -513,12 +513,14 @@ etl_coordinator_main(Datum argument)
 	}
 
 	/*
-	 * With the lock, clean up first: what a crash has left active would pass for an
-	 * interval that is already running.
+	 * Whoever leads cleans up first: what a crash has left active would pass for an interval
+	 * that is already running.  Others wait until that is done before they submit.
 	 */
+	etl_lock_wait(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	leads = lead();
 	if (leads)
 		repair();
+	etl_unlock(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	if (parameters.request != DSM_HANDLE_INVALID)
 	{
 		dsm_segment *segment = dsm_attach(parameters.request);
