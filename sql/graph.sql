@@ -52,8 +52,11 @@ COMMENT ON FUNCTION etl._tasks(text) IS 'the tasks of a pipeline, as last declar
 -- Which tasks each task of a pipeline waits for.
 CREATE FUNCTION etl._task_dependencies(pipeline text)
 RETURNS TABLE (task text, needs text, because text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	WITH t AS (SELECT * FROM etl._tasks(pipeline)),
 	-- a procedure may fill several tables, and finish what a load has filled
 	f(task, kind, schema_name, relation_name) AS (
@@ -99,7 +102,8 @@ AS $$
 	UNION
 	SELECT k.task, d.task, 'depends_on'
 	FROM t k
-	CROSS JOIN LATERAL unnest(k.depends_on) AS d(task)
+	CROSS JOIN LATERAL unnest(k.depends_on) AS d(task);
+END
 $$;
 COMMENT ON FUNCTION etl._task_dependencies(text) IS 'for each task of a pipeline, the tasks it waits for and why';
 
