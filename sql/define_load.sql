@@ -205,7 +205,7 @@ BEGIN
 		deletes := NULL;
 	END IF;
 	PERFORM etl._check_pool(options ->> 'pool');
-	PERFORM etl._check_task_settings(pipeline, options);
+	PERFORM etl._check_task_settings(pipeline, options, true);
 	source := coalesce(source, format('%I.%I', n.schema_name, 'txf_' || n.relation_name));
 	source_name := etl._parse_name(regexp_replace(source, '(^|\.)("?)txf_', '\1\2'));	-- the prefix is within the 63 bytes
 	source_relation := to_regclass(source);

@@ -203,7 +203,7 @@ BEGIN
 			ON CONFLICT ON CONSTRAINT target_state_pkey DO UPDATE SET latest_interval = greatest(s.latest_interval, excluded.latest_interval);
 		END IF;
 	END LOOP;
-	UPDATE etl.task_run x SET state = CASE WHEN outcome = 'retried' THEN 'queued' ELSE 'upstream_failed' END
+	UPDATE etl.task_run x SET state = CASE outcome WHEN 'retried' THEN 'queued' WHEN 'cancelled' THEN 'cancelled' ELSE 'upstream_failed' END
 	WHERE x.run_id = t.run_id AND x.part_of = t.task_run_id AND x.state = 'running';
 END
 $$;

@@ -59,7 +59,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = t.run_id);
 	IF timed_out THEN
 		code := '57014';
-		message := format('task timed out after %s', t.overdue_at - (SELECT a.started_at FROM etl.task_attempt a WHERE a.task_run_id = t.task_run_id AND a.attempt = t.attempt));
+		message := format('task timed out after %s', coalesce(s.task_timeout, clock_timestamp() - t.started_at));
 		detail := NULL;
 		hint := 'task_timeout of the pipeline, or in the options of the task, is how long an attempt may take. An extraction goes on at the first slice that is not committed.';
 	END IF;

@@ -73,7 +73,7 @@ BEGIN
 	SELECT p.task, p.kind, p.ordinal,
 		   CASE WHEN w.whole IS NOT NULL THEN p.depends_on
 				-- for_each goes by what those it reads from have fetched: see etl._open_load
-				ELSE ARRAY(SELECT e.needs FROM unnest(waiting, needed) e(task, needs) WHERE e.task = p.task
+				ELSE ARRAY(SELECT e.needs FROM unnest(waiting, needed) e(task, needs) WHERE e.task = p.task AND e.needs <> e.task
 						   UNION SELECT d.task FROM unnest(planned) d WHERE p.kind = 'extract' AND d.kind = 'extract' AND d.task = ANY (p.depends_on)) END,
 		   w.whole, p.trigger_rule
 	FROM unnest(planned) p LEFT JOIN unnest(parts, wholes) w(task, whole) ON w.task = p.task

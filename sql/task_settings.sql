@@ -25,16 +25,24 @@ END
 $$;
 COMMENT ON FUNCTION etl._task_settings(etl.pipeline, text) IS 'a pipeline with the settings that a task has of its own in place of its own ones';
 
-CREATE FUNCTION etl._check_task_settings(pipeline text, options jsonb) RETURNS void
+CREATE FUNCTION etl._check_task_settings(pipeline text, options jsonb, in_publication boolean) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	p etl.pipeline;
 BEGIN
 	IF options ?| etl._task_setting_names() THEN
-		PERFORM etl._check_pipeline_settings(etl._apply_settings(etl._own_pipeline(pipeline), etl._own_settings(options)));
+		p := etl._own_pipeline(pipeline);
+		PERFORM etl._check_pipeline_settings(etl._apply_settings(p, etl._own_settings(options)));
+		IF in_publication AND p.publish = 'pipeline' THEN
+			RAISE NOTICE 'pipeline "%" is published as a whole, with its own settings', pipeline
+				USING DETAIL = format('Those of the task do not count: %s.', (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(etl._own_settings(options)) k)),
+					  HINT = 'They count for tasks with attempts of their own: extractions, calls with transaction => ''own'', and all tasks with publish => ''per_task''.';
+		END IF;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION etl._check_task_settings(text, jsonb) IS 'raises for settings that a task cannot have';
+COMMENT ON FUNCTION etl._check_task_settings(text, jsonb, boolean) IS 'raises for settings that a task cannot have';
 
 -- The chance takes away: what max_retry_delay promises holds.
 CREATE FUNCTION etl._retry_delay(s etl.pipeline, failures integer, chance double precision) RETURNS interval
@@ -49,22 +57,22 @@ COMMENT ON FUNCTION etl._retry_delay(etl.pipeline, integer, double precision) IS
 	'how long after the n-th failure the next attempt is: retry_delay times retry_backoff for each further one, at most max_retry_delay (a day where there is none), less a part of retry_jitter';
 
 -- In a row: what went well in between, or failed in an orderly way, shows that the task can
--- end, and so does an extraction that got a page further.  Over all runs of the interval,
--- as every run of a task that takes the server down may be its first; a person who has put
--- it right says so by altering or declaring the pipeline, or by etl.retry.
+-- end; with an extraction that got a page further the counting begins anew.  Over all runs
+-- of the interval, as every run of a task that takes the server down may be its first; a
+-- person who has put it right says so by altering or declaring the pipeline, or by etl.retry.
 CREATE FUNCTION etl._crashes_in_a_row(r etl.run, task text) RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH attempt AS (
-		SELECT a.started_at, a.state, a.error_code = '57P02' AND a.state = 'failed' AND NOT EXISTS (
+		SELECT a.started_at, a.error_code = '57P02' AND a.state = 'failed' AS is_crash, EXISTS (
 				SELECT FROM etl.load l JOIN etl.slice s USING (load_id)
-				WHERE x.kind = 'extract' AND l.run_id = x.run_id AND l.task = x.task AND s.committed_at BETWEEN a.started_at AND coalesce(a.ended_at, 'infinity')) AS is_crash
+				WHERE x.kind = 'extract' AND l.run_id = x.run_id AND l.task = x.task AND s.committed_at BETWEEN a.started_at AND coalesce(a.ended_at, 'infinity')) AS got_further
 		FROM etl.run y JOIN etl.task_run x USING (run_id) JOIN etl.task_attempt a USING (task_run_id)
 		WHERE y.pipeline = r.pipeline AND y.data_interval_start = r.data_interval_start AND y.data_interval_end = r.data_interval_end
 		  AND x.task = _crashes_in_a_row.task AND (r.trigger <> 'retry' OR y.run_id = r.run_id)
 		  AND a.state IN ('success', 'failed') AND a.started_at > coalesce((SELECT p.altered_at FROM etl.pipeline p WHERE p.pipeline = r.pipeline), '-infinity'))
 	SELECT count(*)::integer FROM attempt a
-	WHERE a.is_crash AND a.started_at > coalesce((SELECT max(b.started_at) FROM attempt b WHERE NOT b.is_crash), '-infinity')
+	WHERE a.is_crash AND NOT EXISTS (SELECT FROM attempt b WHERE b.started_at > a.started_at AND b.got_further OR b.started_at >= a.started_at AND b.is_crash IS NOT TRUE)
 $$;
 COMMENT ON FUNCTION etl._crashes_in_a_row(etl.run, text) IS 'how many attempts of a task of this interval, in this run and earlier ones, have one after another lost their worker and got nowhere';
 
