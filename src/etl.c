@@ -17,6 +17,7 @@
 
 #include "etl.h"
 #include "http/allowed_hosts.h"
+#include "run/history.h"
 
 PG_MODULE_MAGIC;
 
@@ -85,5 +86,6 @@ _PG_init(void)
 	DefineCustomStringVariable("etl.run_date", "Sets the run date that transformations see.", NULL,
 							   &context_run_date, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
 							   NULL);
+	history_define_settings();
 	MarkGUCPrefixReserved("etl");
 }

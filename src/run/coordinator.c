@@ -28,6 +28,7 @@
 
 #include "call_sql.h"
 #include "etl.h"
+#include "run/history.h"
 #include "run/launch.h"
 #include "run/locks.h"
 #include "run/wake.h"
@@ -38,6 +39,8 @@
 #define MAX_FAILED_STARTS 3
 /* How long runs wait for a worker slot when no worker of this database has one. */
 #define SLOT_PATIENCE_MS 5000
+/* How often it looks whether intervals are late. */
+#define LATENESS_INTERVAL_MS 5000
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -62,7 +65,8 @@ typedef struct outlook
 	List *demands;	   /* of role_demand * */
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
-	int64 attempts; /* of all tasks of active runs: grows whenever a worker takes one */
+	bool has_deliveries; /* to be made now, or within half a minute */
+	int64 attempts;		 /* of all tasks of active runs: grows whenever a worker takes one */
 	TimestampTz next_attempt_at; /* 0: none */
 } outlook;
 
@@ -164,6 +168,53 @@ other_coordinator(void)
 }
 
 /*
+ * Adds the deliveries of notifications to what workers are wanted for.  In a transaction of
+ * its own, and what goes wrong is logged: no run depends on it.  Allocates in wake_context.
+ */
+static void
+add_deliveries(outlook *now)
+{
+	static TimestampTz judged_at = 0;
+	bool judge = TimestampDifferenceExceeds(judged_at, GetCurrentTimestamp(), LATENESS_INTERVAL_MS);
+
+	PG_TRY();
+	{
+		Oid types[] = {BOOLOID};
+		Datum values[] = {BoolGetDatum(judge)};
+		MemoryContext old;
+
+		sql_begin();
+		old = MemoryContextSwitchTo(wake_context);
+		sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._delivery_demand($1)", 1,
+				 types, values, NULL);
+		for (int row = 0; row < SPI_processed; row++)
+		{
+			role_demand *demand = palloc0(sizeof(role_demand));
+
+			demand->role = (Oid) sql_bigint(row, 1, 0);
+			demand->ready = (int) sql_bigint(row, 2, 0);
+			demand->idle_pids = pid_list(row, 3);
+			now->demands = lappend(now->demands, demand);
+		}
+		sql_call("SELECT etl._has_deliveries()", 0, NULL, NULL, NULL);
+		now->has_deliveries = DatumGetBool(sql_datum(0, 1));
+		MemoryContextSwitchTo(old);
+		sql_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		now->has_deliveries = false;
+	}
+	PG_END_TRY();
+	if (judge)
+		judged_at = GetCurrentTimestamp();
+}
+
+/*
  * One wake: lets the SQL side decide, in one transaction, and reads what it wants.  The
  * result lives in wake_context.
  */
@@ -213,6 +264,7 @@ fail_ready_tasks(Oid role, const char *message, const char *hint)
 	values[1] = CStringGetTextDatum(message);
 	values[2] = CStringGetTextDatum(hint);
 	sql_call("SELECT etl._fail_ready_tasks($1, $2, $3)", 3, types, values, NULL);
+	sql_call("SELECT etl._postpone_deliveries($1, $2)", 2, types, values, NULL);
 	sql_commit();
 	SetLatch(MyLatch); /* the runs they belong to have ended */
 }
@@ -363,6 +415,7 @@ coordinate_until_idle(void)
 		PG_TRY();
 		{
 			now = coordinate();
+			add_deliveries(now);
 			supply_workers(now);
 			failed_wakes = 0;
 		}
@@ -378,8 +431,10 @@ coordinate_until_idle(void)
 			now = NULL;
 		}
 		PG_END_TRY();
-		if (now != NULL && now->active_runs == 0)
+		if (now != NULL && now->active_runs == 0 && !now->has_deliveries)
 		{
+			if (!history_prune_while_idle())
+				continue;
 			etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
 			now = NULL;
 			sql_begin();
@@ -397,6 +452,7 @@ coordinate_until_idle(void)
 			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
 		}
 		wait_for_work(now);
+		history_prune_a_bit();
 	}
 }
 

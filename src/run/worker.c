@@ -34,6 +34,7 @@
 #include "progress.h"
 #include "run/launch.h"
 #include "run/locks.h"
+#include "run/notification.h"
 #include "run/publish.h"
 #include "run/wake.h"
 
@@ -262,9 +263,13 @@ etl_worker_main(Datum argument)
 	{
 		claimed_task task;
 
-		while (claim(&task))
+		/* tasks first: somebody may wait for them */
+		for (;;)
 		{
-			work_on(&task);
+			if (claim(&task))
+				work_on(&task);
+			else if (!notification_send_next(task_context))
+				break;
 			progress_set_subject("");
 			MemoryContextReset(task_context);
 			wake_coordinator();
