@@ -68,7 +68,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
 	etl._acting_owner, etl._interval_from, etl._record_check_results, etl._feed_load, etl._feed_quarantine, etl._advance_target, etl._latest_interval,
-	etl._may_read, etl._run_check, etl._run_row_check, etl._run_volume_check,
+	etl._may_read, etl._earlier_volumes, etl._run_check, etl._run_row_check, etl._run_volume_check,
 	etl._my_due_deliveries, etl._claim_delivery, etl._settle_delivery TO PUBLIC;
 
 -- Schemas from data, drift and quarantine: declarations and verbs, what they are made of, and

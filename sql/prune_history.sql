@@ -21,10 +21,13 @@ COMMENT ON TABLE etl.maintenance IS 'when the coordinator has last done what it 
 
 SELECT pg_catalog.pg_extension_config_dump('etl.pruned_interval', '');
 
-CREATE INDEX run_pipeline ON etl.run (pipeline, run_id);
+-- By an expression: the primary key cannot take its place, and walk through all runs for
+-- those of a pipeline that runs once a year.
+CREATE INDEX run_pipeline ON etl.run (pipeline, (-run_id));
 CREATE INDEX run_success ON etl.run (pipeline, data_interval_end) WHERE state = 'success';
 CREATE INDEX run_open_interval ON etl.run (pipeline, data_interval_start) WHERE interval_is_open AND state = 'success';
-CREATE INDEX run_ended ON etl.run (ended_at);
+CREATE INDEX run_ended ON etl.run (pipeline, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX run_failed ON etl.run (ended_at) WHERE state = 'failed';
 CREATE INDEX load_run ON etl.load (run_id);
 CREATE INDEX load_expired ON etl.load (pipeline, data_interval_end) WHERE state = 'expired';
 CREATE INDEX load_reclaimed ON etl.load (pipeline, reclaimed_at) WHERE reclaimed_at IS NOT NULL;
@@ -104,17 +107,25 @@ CREATE FUNCTION etl._runs_to_prune(rule etl._history_rule, how_many integer) RET
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	by_count CONSTANT bigint := (SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY r.run_id DESC OFFSET rule.keep_runs LIMIT 1);
-	by_age CONSTANT bigint := (SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY r.run_id DESC OFFSET 20 LIMIT 1);
+	-- OFFSET NULL is none
+	by_count CONSTANT bigint := CASE WHEN rule.keep_runs IS NOT NULL THEN (SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY -r.run_id OFFSET rule.keep_runs LIMIT 1) END;
+	too_old CONSTANT timestamptz := now() - rule.keep_history;
+	needed bigint[];
+	by_age CONSTANT bigint := (SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY -r.run_id OFFSET 20 LIMIT 1);
 BEGIN
-	IF rule.keep_runs IS NOT NULL AND by_count IS NOT NULL OR rule.keep_history IS NOT NULL AND by_age IS NOT NULL THEN
-		RETURN QUERY
-		SELECT r.run_id FROM etl.run r
-		WHERE r.pipeline = rule.pipeline AND r.ended_at IS NOT NULL
-		  AND (r.run_id <= by_count AND rule.keep_runs IS NOT NULL OR r.run_id <= by_age AND r.ended_at < clock_timestamp() - rule.keep_history)
-		  AND r.run_id NOT IN (SELECT etl._needed_runs(rule.pipeline))
-		ORDER BY r.run_id LIMIT how_many;
+	IF NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = rule.pipeline AND -r.run_id >= -by_count AND r.ended_at IS NOT NULL)
+	   AND NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = rule.pipeline AND r.ended_at < too_old AND r.run_id <= by_age) THEN
+		RETURN;
 	END IF;
+	needed := ARRAY(SELECT etl._needed_runs(rule.pipeline));
+	RETURN QUERY
+	SELECT x.run_id FROM (
+		(SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline AND -r.run_id >= -by_count AND r.ended_at IS NOT NULL AND NOT r.run_id = ANY (needed)
+		 ORDER BY -r.run_id DESC LIMIT how_many)
+		UNION
+		(SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline AND r.ended_at < too_old AND r.run_id <= by_age AND NOT r.run_id = ANY (needed)
+		 ORDER BY r.ended_at LIMIT how_many)) x
+	LIMIT how_many;
 END
 $$;
 COMMENT ON FUNCTION etl._runs_to_prune(etl._history_rule, integer) IS 'the oldest runs of a pipeline that are not kept';
@@ -157,7 +168,7 @@ DECLARE
 BEGIN
 	SELECT array_agg(x.load_id) INTO loads
 	FROM (SELECT l.load_id FROM etl.load l
-		  WHERE l.reclaimed_at < clock_timestamp() - rule.keep_history AND l.pipeline = rule.pipeline AND l.state IN ('superseded', 'abandoned', 'expired')
+		  WHERE l.reclaimed_at < now() - rule.keep_history AND l.pipeline = rule.pipeline AND l.state IN ('superseded', 'abandoned', 'expired')
 			AND NOT (l.state = 'expired' AND l.data_interval_end = (SELECT max(y.data_interval_end) FROM etl.load y WHERE y.pipeline = l.pipeline AND y.owner = l.owner AND y.state = 'expired'))
 		  ORDER BY l.reclaimed_at LIMIT how_many FOR UPDATE SKIP LOCKED) x;
 	IF loads IS NULL THEN
@@ -186,7 +197,7 @@ DECLARE
 BEGIN
 	WITH old AS (
 		SELECT l.load_id FROM etl.load l
-		WHERE l.state = 'published' AND l.details_pruned_at IS NULL AND l.published_at < clock_timestamp() - rule.keep_history AND l.pipeline = rule.pipeline
+		WHERE l.state = 'published' AND l.details_pruned_at IS NULL AND l.published_at < now() - rule.keep_history AND l.pipeline = rule.pipeline
 		ORDER BY l.published_at LIMIT how_many FOR UPDATE SKIP LOCKED),
 	marked AS (
 		UPDATE etl.load l SET details_pruned_at = clock_timestamp() FROM old WHERE l.load_id = old.load_id RETURNING l.load_id)
@@ -215,12 +226,12 @@ DECLARE
 BEGIN
 	DELETE FROM etl.quarantined_record q WHERE q.quarantine_id = ANY (ARRAY(
 		SELECT x.quarantine_id FROM etl.quarantined_record x
-		WHERE x.replayed_at < clock_timestamp() - rule.keep_history AND x.pipeline = rule.pipeline
+		WHERE x.replayed_at < now() - rule.keep_history AND x.pipeline = rule.pipeline
 		ORDER BY x.replayed_at LIMIT how_many FOR UPDATE SKIP LOCKED));
 	GET DIAGNOSTICS replayed = ROW_COUNT;
 	DELETE FROM etl.quarantined_record q WHERE q.quarantine_id = ANY (ARRAY(
 		SELECT x.quarantine_id FROM etl.quarantined_record x
-		WHERE x.replayed_at IS NULL AND x.quarantined_at < clock_timestamp() - rule.keep_quarantine AND x.pipeline = rule.pipeline
+		WHERE x.replayed_at IS NULL AND x.quarantined_at < now() - rule.keep_quarantine AND x.pipeline = rule.pipeline
 		  AND NOT EXISTS (SELECT FROM etl.load l WHERE l.load_id = x.load_id AND l.state IN ('loading', 'complete'))
 		  AND NOT EXISTS (SELECT FROM etl.slice s JOIN etl.load l USING (load_id)
 						  WHERE s.load_id = x.load_id AND s.slice = x.slice AND s.request_key IS NOT NULL AND l.state = 'published')
@@ -245,15 +256,15 @@ DECLARE
 BEGIN
 	DELETE FROM etl.check_result c WHERE c.check_result_id = ANY (ARRAY(
 		SELECT x.check_result_id FROM etl.check_result x
-		WHERE x.run_id IS NULL AND x.checked_at < clock_timestamp() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.checked_at LIMIT how_many));
+		WHERE x.run_id IS NULL AND x.checked_at < now() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.checked_at LIMIT how_many));
 	GET DIAGNOSTICS results = ROW_COUNT;
 	DELETE FROM etl.log_entry e WHERE e.log_id = ANY (ARRAY(
 		SELECT x.log_id FROM etl.log_entry x
-		WHERE x.run_id IS NULL AND x.logged_at < clock_timestamp() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.logged_at LIMIT how_many));
+		WHERE x.run_id IS NULL AND x.logged_at < now() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.logged_at LIMIT how_many));
 	GET DIAGNOSTICS entries = ROW_COUNT;
 	DELETE FROM etl.notification_delivery d WHERE d.delivery_id = ANY (ARRAY(
 		SELECT x.delivery_id FROM etl.notification_delivery x
-		WHERE x.ended_at < clock_timestamp() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.ended_at LIMIT how_many));
+		WHERE x.ended_at < now() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.ended_at LIMIT how_many));
 	GET DIAGNOSTICS deliveries = ROW_COUNT;
 	DELETE FROM etl.pipeline_day d WHERE d.pipeline = rule.pipeline AND d.day < current_date - 1826;
 	DELETE FROM etl.pipeline_duration d WHERE d.pipeline = rule.pipeline AND d.day < current_date - 1826;
@@ -277,7 +288,7 @@ $$;
 COMMENT ON FUNCTION etl._prune_pipeline(etl._history_rule, integer) IS 'prunes the history of one pipeline: at most so many of each kind';
 
 -- By the coordinator, when it has nothing else to do: one small transaction a call, from
--- pipeline to pipeline, at most once an hour through all of them.
+-- pipeline to pipeline, at most every six hours through all of them.
 CREATE FUNCTION etl._prune_step(after text, how_many integer DEFAULT 200) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
@@ -286,7 +297,7 @@ DECLARE
 	gone record;
 	began CONSTANT timestamptz := clock_timestamp();
 BEGIN
-	IF after IS NULL AND EXISTS (SELECT FROM etl.maintenance m WHERE m.task = 'prune_history' AND m.done_at > clock_timestamp() - interval '1 hour') THEN
+	IF after IS NULL AND EXISTS (SELECT FROM etl.maintenance m WHERE m.task = 'prune_history' AND m.done_at > clock_timestamp() - interval '6 hours') THEN
 		RETURN NULL;
 	END IF;
 	LOOP
@@ -304,7 +315,7 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION etl._prune_step(text, integer) IS 'a bit of pruning; returns the pipeline to go on after, NULL when all has been done within the hour';
+COMMENT ON FUNCTION etl._prune_step(text, integer) IS 'a bit of pruning; returns the pipeline to go on after, NULL when all has been done lately';
 
 CREATE TYPE etl.prune_result AS (pipeline text, runs bigint, loads bigint, load_details bigint, quarantined_records bigint, other_entries bigint);
 COMMENT ON TYPE etl.prune_result IS 'a row a pipeline, as etl.prune_history returns them';

@@ -11,11 +11,11 @@ AS $$
 	WHERE interval_start IS NULL
 	UNION
 	-- intervals that were run before they were over, and are over now, are completed first
-	SELECT latest.data_interval_start, latest.data_interval_end
-	FROM (SELECT DISTINCT ON (r.data_interval_start) r.data_interval_start, r.data_interval_end, r.interval_is_open
-		  FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success'
-		  ORDER BY r.data_interval_start, r.run_id DESC) latest
-	WHERE latest.interval_is_open AND latest.data_interval_end <= etl._now() AND interval_start IS NULL
+	SELECT r.data_interval_start, r.data_interval_end
+	FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success' AND r.interval_is_open
+	  AND NOT EXISTS (SELECT FROM etl.run later WHERE later.pipeline = r.pipeline AND later.data_interval_start = r.data_interval_start
+					  AND later.state = 'success' AND later.run_id > r.run_id)
+	  AND r.data_interval_end <= etl._now() AND interval_start IS NULL
 	UNION
 	-- what was absent may have come since
 	SELECT l.data_interval_start, l.data_interval_end

@@ -68,7 +68,7 @@ history_define_settings(void)
 }
 
 /*
- * Prunes a bit; false when there is nothing more to prune within the hour.  What goes wrong
+ * Prunes a bit; false when there is nothing more to prune for now.  What goes wrong
  * is logged: no run depends on it.
  */
 static bool
