@@ -7,8 +7,8 @@
 # keeps observations, "order_free false" shows the mode without, so that the difference is the
 # price of order-freedom. Mode scd2 stands beside the two statements of a dbt snapshot.
 #
-# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS]     (defaults 20000, 1900 and 5)
-# Sizes are BASE, 10 x BASE and 100 x BASE rows. It uses the database that psql's environment
+# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS] [FACTORS]     (defaults 20000, 1900, 5 and "1 10 100")
+# Sizes are BASE times each factor. It uses the database that psql's environment
 # leads to, which has the extension, in a schema bench_loads and a pipeline bench_loads of its
 # own that it drops at the end. Times are medians, in milliseconds, of the load alone.
 set -euo pipefail
@@ -16,6 +16,7 @@ set -euo pipefail
 base=${1:-20000}
 changes=${2:-1900}
 repeats=${3:-5}
+factors=${4:-1 10 100}
 export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c search_path=pg_catalog"
 
 run() { psql -X -q -v ON_ERROR_STOP=1 -At "$@"; }
@@ -110,7 +111,8 @@ SQL
 }
 
 printf '%-24s %10s %10s %10s %10s %8s\n' mode rows load plain again ratio
-for size in "$base" $((base * 10)) $((base * 100)); do
+for factor in $factors; do
+    size=$((base * factor))
     measure incremental "$size" "mode => 'incremental', key => '{id}'" "$upsert"
     measure "incremental, not free" "$size" "mode => 'incremental', key => '{id}', options => '{\"order_free\": false}'" "$upsert"
     measure partition "$size" "mode => 'partition', partition_by => 'at', key => '{id}'" "$replace_day"

@@ -13,11 +13,16 @@ CREATE TABLE etl.run (
 	run_date			date NOT NULL,
 	timezone			text NOT NULL,
 	interval_is_open	boolean NOT NULL DEFAULT false,
-	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'backfill', 'retry', 'reprocess', 'feed')),
+	trigger				text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'upstream', 'backfill', 'retry', 'reprocess', 'feed', 'clear')),
 	state				text NOT NULL DEFAULT 'queued',
 	request_id			bigint,
 	caller_pid			integer,
 	requested_by		name NOT NULL,
+	retry_of			bigint,
+	only_tasks			text[],
+	priority			integer NOT NULL DEFAULT 0,
+	waits_for			text,
+	looked_at			timestamptz,
 	queued_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
 	started_at			timestamptz,
 	ended_at			timestamptz,
@@ -30,12 +35,16 @@ CREATE TABLE etl.run (
 	CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL))
 );
 COMMENT ON TABLE etl.run IS 'one row a run; read etl.runs';
--- One run of an interval at a time, whoever asks for it.
-CREATE UNIQUE INDEX run_active_interval ON etl.run (pipeline, data_interval_start)
-	WHERE state IN ('queued', 'running');
+COMMENT ON COLUMN etl.run.retry_of IS 'the run that this one does again: etl.retry, etl.clear';
+COMMENT ON COLUMN etl.run.only_tasks IS 'the tasks to do, the others are skipped; NULL: all';
+COMMENT ON COLUMN etl.run.waits_for IS 'which other run keeps this queued one from starting, as of looked_at; what else it waits for etl._queue tells';
+-- One run of an interval at a time, whoever asks for it; another may wait until it is cancelled.
+CREATE UNIQUE INDEX run_queued_interval ON etl.run (pipeline, data_interval_start) WHERE state = 'queued';
+CREATE UNIQUE INDEX run_running_interval ON etl.run (pipeline, data_interval_start) WHERE state = 'running';
 CREATE INDEX run_history ON etl.run (pipeline, data_interval_start, run_id);
 CREATE INDEX run_request ON etl.run (request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX run_active ON etl.run (run_id) WHERE state IN ('queued', 'running');
+CREATE INDEX run_active ON etl.run (pipeline, run_id) WHERE state IN ('queued', 'running');
+CREATE INDEX run_ended ON etl.run (pipeline, ended_at);
 
 CREATE SEQUENCE etl.task_run_id_seq;
 CREATE TABLE etl.task_run (
@@ -45,10 +54,13 @@ CREATE TABLE etl.task_run (
 	kind			text NOT NULL CHECK (kind IN ('extract', 'publish', 'load', 'call', 'check', 'export')),
 	position		integer NOT NULL,
 	depends_on		text[] NOT NULL DEFAULT '{}',
+	part_of			bigint,
+	trigger_rule	text NOT NULL DEFAULT 'all_success' CHECK (trigger_rule IN ('all_success', 'all_done')),
 	pool			text,
 	state			text NOT NULL DEFAULT 'queued',
 	attempt			integer NOT NULL DEFAULT 0,
 	next_attempt_at timestamptz,
+	overdue_at		timestamptz,
 	worker_pid		integer,
 	started_at		timestamptz,
 	ended_at		timestamptz,
@@ -68,6 +80,8 @@ CREATE TABLE etl.task_run (
 	UNIQUE (run_id, task)
 );
 COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
+COMMENT ON COLUMN etl.task_run.part_of IS 'the task run whose attempts and transaction it shares; NULL: it has attempts of its own';
+COMMENT ON COLUMN etl.task_run.overdue_at IS 'when the attempt under way has taken its task_timeout';
 CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
 
 CREATE TABLE etl.task_attempt (
@@ -88,6 +102,7 @@ CREATE TABLE etl.cancel_request (
 	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	requested_by name NOT NULL,
 	reason		 text,
+	timed_out	 boolean NOT NULL DEFAULT false,
 	signalled_at timestamptz
 );
 COMMENT ON TABLE etl.cancel_request IS 'runs somebody asked to cancel; a table of its own, so that asking never waits for the run';
@@ -190,7 +205,7 @@ COMMENT ON COLUMN etl.slice.page_count IS 'pages the item is known to have, fetc
 COMMENT ON COLUMN etl.slice.request_key IS 'of a request whose answer had an ETag or a date: asked again, it is asked conditionally';
 CREATE UNIQUE INDEX slice_page ON etl.slice (load_id, item, page);
 CREATE UNIQUE INDEX slice_cursor ON etl.slice (load_id, item, md5(next_cursor::text)) WHERE next_cursor IS NOT NULL;
-CREATE INDEX slice_request ON etl.slice (request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX slice_request ON etl.slice (request_key, load_id) WHERE request_key IS NOT NULL;
 
 CREATE TABLE etl.routed_slice (
 	load_id bigint NOT NULL,
@@ -221,10 +236,21 @@ CREATE TABLE etl.load_watermark (
 	seen		text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (load_id, item)
 );
-COMMENT ON TABLE etl.load_watermark IS 'where a load began and how far it has got, committed with its slices; counts in etl.watermark once the load is published';
+COMMENT ON TABLE etl.load_watermark IS 'where a load began and, once it is complete, how far it has got; counts in etl.watermark once the load is published';
 COMMENT ON COLUMN etl.load_watermark.item IS 'the for_each columns that a watermark is kept for; null without any';
 COMMENT ON COLUMN etl.load_watermark.seen IS 'digests of the records at the watermark or within its lag: sent again, they are not loaded again';
 COMMENT ON COLUMN etl.load_watermark.ceiling IS 'of a rerun: where the load that it replaces ended and later ones go on';
+
+CREATE TABLE etl.slice_watermark (
+	load_id		  bigint NOT NULL,
+	item		  jsonb NOT NULL,
+	value		  text NOT NULL,
+	digests		  text[] NOT NULL,
+	digest_values text[] NOT NULL
+);
+COMMENT ON TABLE etl.slice_watermark IS 'how far each page of a load takes its watermark, committed with its rows, until the load is complete';
+COMMENT ON COLUMN etl.slice_watermark.digests IS 'of the records at that value or within the lag below, whose values are in digest_values';
+CREATE INDEX slice_watermark_item ON etl.slice_watermark (load_id, item);
 
 CREATE SEQUENCE etl.quarantine_id_seq;
 CREATE TABLE etl.quarantined_record (
@@ -249,12 +275,14 @@ CREATE TABLE etl.quarantined_record (
 	tried_reason_code text,
 	tried_reason   text,
 	replayed_at	   timestamptz,
-	replayed_by	   name
+	replayed_by	   name,
+	replayed_into  bigint
 );
 COMMENT ON TABLE etl.quarantined_record IS 'records that did not get in, as received, with the reason; read etl.quarantine and etl.replayed';
 COMMENT ON COLUMN etl.quarantined_record.document IS 'the record as JSON, where its bytes were something else: a row of CSV, another charset';
 COMMENT ON COLUMN etl.quarantined_record.correction IS 'what shall be loaded in its place: see etl.correct_quarantined';
 COMMENT ON COLUMN etl.quarantined_record.replayed_at IS 'since when it is in the raw table; NULL: it is in quarantine';
+COMMENT ON COLUMN etl.quarantined_record.replayed_into IS 'the load that has it now: by its record_time perhaps another one than it was fetched for';
 CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
 
 CREATE SEQUENCE etl.check_result_id_seq;
@@ -305,6 +333,7 @@ SELECT pg_catalog.pg_extension_config_dump('etl.load_item', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.routed_slice', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.load_watermark', '');
+SELECT pg_catalog.pg_extension_config_dump('etl.slice_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.item_error', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantined_record', '');
 SELECT pg_catalog.pg_extension_config_dump('etl.quarantine_id_seq', '');

@@ -128,8 +128,8 @@ BEGIN
 	IF name = '' OR octet_length(name) > 255 OR name ~ '[[:cntrl:]]' THEN
 		RAISE EXCEPTION 'invalid name of a check: "%"', name
 			USING ERRCODE = 'invalid_name', HINT = 'A name has 1 to 255 bytes and no control characters.';
-	ELSIF name = 'publish' THEN
-		RAISE EXCEPTION 'a check cannot be named "publish"'
+	ELSIF name = 'publish' OR name LIKE 'publish %' THEN
+		RAISE EXCEPTION 'a check cannot be named "%"', name
 			USING ERRCODE = 'reserved_name', HINT = 'That is the name of the step in which a run becomes visible; choose another.';
 	END IF;
 	PERFORM etl._save_task(pipeline, name, 'check', n.schema_name, n.relation_name,

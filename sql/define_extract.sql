@@ -225,8 +225,9 @@ DECLARE
 BEGIN
 	PERFORM etl._own_pipeline(pipeline);
 	PERFORM etl._check_source(server);
-	PERFORM etl._check_option_names('options of etl.add_extract', options, '{conditional,charset,compression,csv,pool}');
+	PERFORM etl._check_option_names('options of etl.add_extract', options, '{conditional,charset,compression,csv,pool}' || etl._task_setting_names());
 	PERFORM etl._check_pool(options ->> 'pool');
+	PERFORM etl._check_task_settings(pipeline, options, false);
 	IF jsonb_typeof(coalesce(options -> 'conditional', 'true')) <> 'boolean' THEN
 		RAISE EXCEPTION 'invalid option "conditional": %', options -> 'conditional'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is true (the default), or false: pages are asked for whether they have changed or not.';

@@ -6,7 +6,7 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, atttypmod)), '{}') FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped $$;
 COMMENT ON FUNCTION etl._view_columns(regclass) IS 'columns and types of a view, as a declaration remembers them';
 
-CREATE FUNCTION etl._create_target(schema_name name, relation_name name, source regclass, key text[], partitioned_by text DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION etl._create_target(schema_name name, relation_name name, source regclass, key text[], partitioned_by text DEFAULT NULL, surrogate_key text DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -18,14 +18,16 @@ BEGIN
 	target := etl._relation(schema_name, relation_name);
 	made := target IS NULL;
 	IF made THEN
-		IF partitioned_by IS NULL THEN
+		IF surrogate_key IS NOT NULL THEN
+			EXECUTE format('CREATE TABLE %I.%I (%I bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, LIKE %s)', schema_name, relation_name, surrogate_key, source);
+		ELSIF partitioned_by IS NULL THEN
 			EXECUTE format('CREATE TABLE %I.%I AS SELECT * FROM %s WITH NO DATA', schema_name, relation_name, source);
 		ELSE
 			EXECUTE format('CREATE TABLE %I.%I (LIKE %s) PARTITION BY RANGE (%I)', schema_name, relation_name, source, partitioned_by);
 		END IF;
 		target := etl._relation(schema_name, relation_name);
 		IF key IS NOT NULL THEN
-			EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (%s)', target, (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)));
+			EXECUTE format('ALTER TABLE %s ADD %s (%s)', target, CASE WHEN surrogate_key IS NULL THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n)));
 		END IF;
 	ELSIF NOT EXISTS (SELECT FROM pg_class WHERE oid = target AND relkind IN ('r', 'p')) THEN
 		RAISE EXCEPTION '% is not a table', target
@@ -45,7 +47,7 @@ BEGIN
 	RETURN made;
 END
 $$;
-COMMENT ON FUNCTION etl._create_target(name, name, regclass, text[], text) IS 'makes a load''s target from its view when it is missing, and its vr_ view; returns whether it made the table';
+COMMENT ON FUNCTION etl._create_target(name, name, regclass, text[], text, text) IS 'makes a load''s target from its view when it is missing, and its vr_ view; returns whether it made the table';
 
 -- Raises for policies that the mode or the source does not go with.
 CREATE FUNCTION etl._check_load_policies(definition jsonb, source regclass) RETURNS void
@@ -192,7 +194,8 @@ BEGIN
 				  HINT = 'snapshot: a key that is absent is gone; changes: a key that is absent is unchanged.';
 	END IF;
 	IF mode <> 'scd2' THEN
-		PERFORM etl._check_option_names('options of etl.add_load', options, CASE mode WHEN 'partition' THEN '{touch,order_free,partitions}' ELSE '{touch,order_free}' END::text[]);
+		PERFORM etl._check_option_names('options of etl.add_load', options,
+			CASE mode WHEN 'partition' THEN '{touch,order_free,partitions,lookups,pool}' ELSE '{touch,order_free,lookups,surrogate_key,unknown_member,pool}' END::text[] || etl._task_setting_names());
 	ELSIF deletes IS NOT NULL THEN
 		IF deletes <> options ->> 'deletes' THEN
 			RAISE EXCEPTION 'deletes is given twice: % and %', deletes, options ->> 'deletes'
@@ -201,6 +204,8 @@ BEGIN
 		options := options || jsonb_build_object('deletes', deletes);
 		deletes := NULL;
 	END IF;
+	PERFORM etl._check_pool(options ->> 'pool');
+	PERFORM etl._check_task_settings(pipeline, options, true);
 	source := coalesce(source, format('%I.%I', n.schema_name, 'txf_' || n.relation_name));
 	source_name := etl._parse_name(regexp_replace(source, '(^|\.)("?)txf_', '\1\2'));	-- the prefix is within the 63 bytes
 	source_relation := to_regclass(source);
@@ -243,6 +248,10 @@ BEGIN
 	IF options ? 'partitions' THEN
 		PERFORM etl._check_partition_option(options -> 'partitions');
 	END IF;
+	PERFORM etl._check_unknown_member(options, mode, key);
+	IF options ? 'lookups' THEN
+		definition := definition || jsonb_build_object('lookups', etl._resolve_lookups(options -> 'lookups', source_relation));
+	END IF;
 	IF mode = 'scd2' THEN
 		PERFORM etl._check_scd2_options(n.relation_name, source_relation, key, version, source_kind, options);
 	END IF;
@@ -254,12 +263,18 @@ BEGIN
 	IF (CASE WHEN mode = 'scd2' THEN etl._create_scd2_target(n.schema_name, n.relation_name, source_relation, key, version, options)
 			ELSE etl._create_target(n.schema_name, n.relation_name, source_relation,
 				CASE WHEN mode = 'partition' AND NOT partition_by = ANY (key) THEN key || partition_by ELSE key END,
-				CASE WHEN options ? 'partitions' THEN partition_by END) END) THEN
+				CASE WHEN options ? 'partitions' THEN partition_by END, options ->> 'surrogate_key') END) THEN
 		PERFORM etl._forget_target_state(pipeline, etl._full_name(n.schema_name, n.relation_name));
 		PERFORM etl._reset_observations(n.schema_name, n.relation_name);
 	END IF;
 	IF deletes = 'mark' THEN
 		PERFORM etl._add_mark_columns(etl._relation(n.schema_name, n.relation_name));
+		EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', n.schema_name, 'vr_' || n.relation_name, n.relation_name);
+	END IF;
+	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), ARRAY[options ->> 'surrogate_key'], 'surrogate_key') WHERE options ? 'surrogate_key';
+	PERFORM etl._ensure_unknown_member(etl._relation(n.schema_name, n.relation_name), definition, true);
+	PERFORM etl._sync_lookups(n.schema_name, n.relation_name, coalesce(definition -> 'lookups', '[]'));
+	IF definition ? 'lookups' THEN
 		EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', n.schema_name, 'vr_' || n.relation_name, n.relation_name);
 	END IF;
 	PERFORM etl._check_columns(etl._relation(n.schema_name, n.relation_name), touched, 'touch');

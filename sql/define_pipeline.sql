@@ -41,24 +41,24 @@ AS $$
 		after = p.after, triggered_by = p.triggered_by, run_timeout = p.run_timeout, task_timeout = p.task_timeout,
 		retry_backoff = p.retry_backoff, max_retry_delay = p.max_retry_delay, retry_jitter = p.retry_jitter, max_crashes = p.max_crashes,
 		deadline = p.deadline, publish = p.publish, keep_history = p.keep_history, keep_runs = p.keep_runs, altered_at = clock_timestamp()
-	WHERE x.pipeline = p.pipeline
+	WHERE x.pipeline = p.pipeline;
+	SELECT etl._plan_schedule(p.pipeline)
 $$;
 COMMENT ON FUNCTION etl._write_settings(etl.pipeline) IS 'writes checked settings of a pipeline that is there';
 
--- A schedule is accepted and defines the data intervals; that nothing fires it must not
--- be found out by waiting.
+-- That nothing fires a schedule must not be found out by waiting.
 CREATE FUNCTION etl._notice_schedule(pipeline text, schedule text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-	IF schedule IS NOT NULL THEN
-		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it yet', pipeline
-			USING HINT = format('Fire it with pg_cron: SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$); '
-				'the built-in scheduler, which will need shared_preload_libraries = ''etl'', is not part of this version.', pipeline, pipeline);
+	IF schedule IS NOT NULL AND NOT etl._launcher_exists() THEN
+		RAISE NOTICE 'the schedule of pipeline "%" defines its data intervals, but nothing fires it', pipeline
+			USING HINT = format('Set shared_preload_libraries = ''etl'' and restart the server; or use pg_cron: '
+				'SELECT cron.schedule(%L, ''…'', $$SELECT etl_run(current_date - 1, %L)$$);', pipeline, pipeline);
 	END IF;
 END
 $function$;
-COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule is not fired by the extension itself';
+COMMENT ON FUNCTION etl._notice_schedule(text, text) IS 'says that a schedule does not fire without the launcher';
 
 CREATE FUNCTION etl._check_may_own(role_name name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -140,7 +140,7 @@ BEGIN
 	PERFORM etl._check_not_running(p.pipeline);
 	SELECT c.oid::regclass AS relation, c.relowner::regrole AS owner INTO foreign_table
 	FROM etl.task t
-	CROSS JOIN unnest('{"",vr_,vl_,obs_,snp_}'::text[]) x(prefix)
+	CROSS JOIN unnest('{"",vr_,vl_,obs_,snp_,lkp_}'::text[]) x(prefix)
 	JOIN pg_class c ON c.oid = etl._relation(t.target_schema, (x.prefix || t.target_name)::name)
 	WHERE t.pipeline = p.pipeline AND t.kind IN ('extract', 'load') AND NOT etl._is_member(pg_get_userbyid(c.relowner), new_owner)
 	ORDER BY t.position LIMIT 1;
@@ -153,6 +153,8 @@ BEGIN
 	UPDATE etl.run r SET owner = new_owner WHERE r.pipeline = p.pipeline AND r.owner = p.owner;
 	UPDATE etl.load l SET owner = new_owner WHERE l.pipeline = p.pipeline AND l.owner = p.owner;
 	UPDATE etl.log_entry e SET owner = new_owner WHERE e.pipeline = p.pipeline AND e.owner = p.owner;
+	UPDATE etl.backfill_request b SET owner = new_owner WHERE b.pipeline = p.pipeline AND b.owner = p.owner;
+	UPDATE etl.check_waiver w SET owner = new_owner WHERE w.pipeline = p.pipeline AND w.owner = p.owner;
 	-- what the new owner knew of an earlier pipeline of this name would be in the way
 	DELETE FROM etl.known_field f WHERE f.pipeline = p.pipeline AND f.owner = new_owner;
 	UPDATE etl.known_field f SET owner = new_owner WHERE f.pipeline = p.pipeline AND f.owner = p.owner;
@@ -174,6 +176,9 @@ BEGIN
 	p := etl._apply_settings(p, settings);
 	PERFORM etl._check_pipeline_settings(p);
 	PERFORM etl._write_settings(p);
+	-- what waited may start now
+	PERFORM etl._wake_coordinator_on_commit() WHERE EXISTS (SELECT FROM etl.run r WHERE r.state = 'queued');
+	PERFORM etl._task_order(p.pipeline) WHERE settings ? 'publish';		-- not every graph can be published as one
 END
 $$;
 CREATE FUNCTION etl._alter_pipeline(pipeline text, settings jsonb, owner name) RETURNS void
@@ -225,6 +230,7 @@ BEGIN
 	DELETE FROM etl.read_grant g WHERE g.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.notification n WHERE n.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
+	PERFORM etl._plan_schedule(pipeline);
 END
 $$;
 CREATE FUNCTION etl._forget_pipeline(pipeline text) RETURNS void
@@ -275,6 +281,14 @@ BEGIN
 	helpers := etl._helper_views(pipeline);
 	dropped := ARRAY(SELECT x FROM etl._tasks(pipeline) x WHERE x.kind IN ('extract', 'load') ORDER BY x.position DESC);
 	PERFORM etl._forget_pipeline(pipeline);
+	FOREACH t IN ARRAY dropped LOOP
+		-- its triggers find no ledger to write; facts are compared anew when they are declared again
+		IF drop_data THEN
+			PERFORM etl._sync_lookups(t.target_schema, t.target_name, '[]');
+		ELSIF etl._relation(t.target_schema, ('lkp_' || t.target_name)::name) IS NOT NULL THEN
+			EXECUTE format('DROP TABLE %I.%I', t.target_schema, 'lkp_' || t.target_name);
+		END IF;
+	END LOOP;
 	IF drop_data THEN
 		BEGIN
 			FOREACH helper IN ARRAY helpers LOOP
@@ -316,6 +330,7 @@ AS $$
 	items AS (DELETE FROM etl.load_item i USING gone WHERE i.load_id = gone.load_id),
 	routed AS (DELETE FROM etl.routed_slice r USING gone WHERE r.load_id = gone.load_id),
 	item_errors AS (DELETE FROM etl.item_error e USING gone WHERE e.load_id = gone.load_id),
+	slice_watermarks AS (DELETE FROM etl.slice_watermark w USING gone WHERE w.load_id = gone.load_id),
 	watermarks AS (DELETE FROM etl.load_watermark w USING gone WHERE w.load_id = gone.load_id)
 	DELETE FROM etl.quarantined_record q USING gone WHERE q.load_id = gone.load_id
 $$;

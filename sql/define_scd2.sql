@@ -37,7 +37,7 @@ BEGIN
 		RAISE EXCEPTION 'mode scd2 needs a key'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell things apart, whatever their version, for example key => ''{customer_id}''.';
 	END IF;
-	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,open_end,touch,tracked,whole_history}');
+	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,open_end,touch,tracked,unknown_member,whole_history,pool}' || etl._task_setting_names());
 	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options) e ORDER BY 1 LOOP
 		problem := CASE
 			WHEN entry.name = 'effective_at' AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the column of the view that says from when on a row holds.'
@@ -175,7 +175,7 @@ BEGIN
 			CASE WHEN roles ->> 'surrogate_key' IS NOT NULL THEN format('%I bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY', roles ->> 'surrogate_key') END,
 			(SELECT string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
 						CASE WHEN a.attcollation NOT IN (0, t.typcollation) THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END,
-						CASE WHEN a.attname = ANY (key) THEN ' NOT NULL' ELSE '' END), ', '
+						CASE WHEN a.attname = ANY (key) AND coalesce(options -> 'unknown_member', 'false') = 'false' THEN ' NOT NULL' ELSE '' END), ', '
 					ORDER BY array_position(key, a.attname::text), a.attnum)
 			 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 			 WHERE a.attrelid = source AND a.attnum > 0 AND NOT a.attisdropped

@@ -104,3 +104,30 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl._check_columns(regclass, text[], text) IS 'raises for a column the relation does not have, naming those it has';
+
+CREATE FUNCTION etl._drop_task_as_owner(pipeline text, task text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p etl.pipeline := etl._lock_own_pipeline(pipeline);
+	name text := etl._task_name(p.pipeline, task);
+	waiting text;
+BEGIN
+	SELECT string_agg(format('"%s" (%s)', d.task, d.because), ', ' ORDER BY d.task) INTO waiting
+	FROM etl._task_dependencies(p.pipeline) d WHERE d.needs = name AND d.because IN ('depends_on', 'parent');
+	IF waiting IS NOT NULL THEN
+		RAISE EXCEPTION 'other tasks of pipeline "%" wait for task "%"', p.pipeline, name
+			USING ERRCODE = 'dependent_objects_still_exist', DETAIL = format('They are: %s.', waiting), HINT = 'Drop them first, or declare them without it.';
+	END IF;
+	DELETE FROM etl.task t USING etl._tasks(p.pipeline) x WHERE t.pipeline = x.pipeline AND t.task = x.task AND x.task = name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'task "%" of pipeline "%" does not exist', task, p.pipeline
+			USING ERRCODE = 'undefined_object',
+				  HINT = coalesce('Its tasks are: ' || (SELECT string_agg(x.task, ', ' ORDER BY x.task) FROM etl._tasks(p.pipeline) x) || '.', 'It has none.');
+	END IF;
+END
+$$;
+CREATE FUNCTION etl.drop_task(pipeline text, task text) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._drop_task_as_owner(text, text) IS 'does what etl.drop_task does, with the rights of the extension';
+COMMENT ON FUNCTION etl.drop_task(text, text) IS 'drops the declaration of a task; its table, watermark and history stay';

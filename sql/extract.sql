@@ -79,7 +79,7 @@ BEGIN
 	definition := declared.definition;
 	-- other parents, other children: these have to be asked for anew
 	parents := CASE WHEN definition ? 'for_each' THEN (SELECT array_agg(x.load_id ORDER BY x.load_id) FROM etl.load x
-		WHERE x.run_id = r.run_id AND x.state = 'complete' AND x.task = ANY (t.depends_on)) END;
+		WHERE x.run_id = r.run_id AND x.state IN ('complete', 'published') AND x.task = ANY (t.depends_on)) END;
 	request_fingerprint := md5(coalesce(parents::text, '') || (definition - '{key,version,on_rerun,record_schema,on_invalid,options,recheck,retain,on_item_error,contract}'::text[])::text);
 	SELECT * INTO existing FROM etl.load l
 	WHERE l.pipeline = r.pipeline AND l.owner = r.owner AND l.task = t.task AND l.data_interval_start = r.data_interval_start
@@ -91,6 +91,7 @@ BEGIN
 		UPDATE etl.load l SET state = 'abandoned' WHERE l.load_id = existing.load_id
 			OR l.routed_from = existing.load_id AND l.state = 'loading';
 		DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = existing.load_id;
+		DELETE FROM etl.slice_watermark s WHERE s.load_id = existing.load_id;
 		PERFORM etl._log('INFO', r.pipeline, r.run_id, t.task,
 			CASE WHEN existing.routed_from IS NOT NULL THEN format('load %s is abandoned: the fetch that should have filled it, load %s, did not end', existing.load_id, existing.routed_from)
 				 WHEN existing.routes IS NOT NULL THEN format('load %s is abandoned: the present is fetched as a whole', existing.load_id)
@@ -121,61 +122,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl._open_load(bigint, integer) IS 'the unfinished load of the attempt''s interval, or a new one';
-
-CREATE FUNCTION etl._set_load_items(task_run_id bigint, attempt integer, load_id bigint, items jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM etl._fence_load(task_run_id, attempt, load_id);
-	INSERT INTO etl.load_item (load_id, item, item_values)
-	SELECT _set_load_items.load_id, n - 1, x FROM jsonb_array_elements(items) WITH ORDINALITY e(x, n);
-	UPDATE etl.load l SET item_count = coalesce(jsonb_array_length(items), 0) WHERE l.load_id = _set_load_items.load_id;
-END
-$$;
-COMMENT ON FUNCTION etl._set_load_items(bigint, integer, bigint, jsonb) IS 'keeps the rows of for_each as they were when the load began, so that it resumes with the same ones';
-
-CREATE FUNCTION etl._run_of_load(task_run_id bigint, attempt integer, load_id bigint,
-	OUT run_id bigint, OUT data_interval_start timestamptz, OUT data_interval_end timestamptz, OUT run_date date, OUT parents bigint[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	SELECT r.run_id, r.data_interval_start, r.data_interval_end, r.run_date,
-		   ARRAY(SELECT x.load_id FROM etl.load x JOIN etl.task_run t ON t.task_run_id = _run_of_load.task_run_id
-				 WHERE x.run_id = r.run_id AND x.state = 'complete' AND x.task = ANY (t.depends_on) ORDER BY x.load_id)
-	INTO STRICT run_id, data_interval_start, data_interval_end, run_date, parents
-	FROM etl.run r WHERE r.run_id = l.run_id;
-END
-$$;
-COMMENT ON FUNCTION etl._run_of_load(bigint, integer, bigint) IS 'the run that a load is made by, and the complete loads of the tasks it waited for';
-
--- The rows of for_each.  It may read what this run has extracted and nobody can see yet:
--- that is published, read, and taken back, so that the view sees what it will once the run
--- is published, and nobody else sees anything.
-CREATE FUNCTION etl._read_items(task_run_id bigint, attempt integer, load_id bigint, for_each text) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	n record := etl._parse_name(for_each);
-	r record;
-	parent bigint;
-	items jsonb;
-BEGIN
-	SELECT * INTO r FROM etl._run_of_load(task_run_id, attempt, load_id);
-	BEGIN
-		PERFORM etl._set_context(r.run_id, r.data_interval_start, r.data_interval_end, r.run_date);
-		FOREACH parent IN ARRAY r.parents LOOP
-			PERFORM etl._publish_load(task_run_id, attempt, parent);
-		END LOOP;
-		EXECUTE format('SELECT jsonb_agg(to_jsonb(x) ORDER BY to_jsonb(x)) FROM %I.%I x', n.schema_name, n.relation_name) INTO items;
-		RAISE EXCEPTION 'taken back' USING ERRCODE = 'ETL01';
-	EXCEPTION WHEN SQLSTATE 'ETL01' THEN
-		RETURN items;
-	END;
-END
-$$;
-COMMENT ON FUNCTION etl._read_items(bigint, integer, bigint, text) IS 'the rows of for_each as they will be once the run is published';
 
 CREATE FUNCTION etl._begin_extract(task_run_id bigint, attempt integer,
 	OUT load_id bigint, OUT is_complete boolean, OUT server text, OUT records text, OUT key text[],
@@ -264,128 +210,19 @@ END
 $$;
 COMMENT ON FUNCTION etl._keep_pagination(bigint, integer, bigint, text, text, text) IS 'keeps what pagination "auto" has turned out to be, so that the load is resumed by it';
 
-CREATE FUNCTION etl._item_values(load_id bigint, item integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT i.item_values FROM etl.load_item i WHERE i.load_id = _item_values.load_id AND i.item = _item_values.item $$;
-COMMENT ON FUNCTION etl._item_values(bigint, integer) IS 'the row of for_each that an item of a load is; NULL without for_each';
-
--- The items from a number on, in their order, without those that are plainly finished.
-CREATE FUNCTION etl._unfinished_items(l etl.load, first_item integer, begun boolean, how_many integer) RETURNS TABLE (item integer, item_values jsonb)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	IF l.item_count IS NULL THEN
-		RETURN QUERY SELECT 0, NULL::jsonb WHERE first_item = 0;
-	ELSIF NOT begun THEN
-		RETURN QUERY SELECT i.item, i.item_values FROM etl.load_item i
-		WHERE i.load_id = l.load_id AND i.item >= first_item ORDER BY i.item LIMIT how_many;
-	ELSE
-		RETURN QUERY SELECT i.item, i.item_values FROM etl.load_item i
-		WHERE i.load_id = l.load_id AND i.item >= first_item
-		  -- LIMIT keeps each a look into an index: a join would read all slices for a few items
-		  AND (SELECT true FROM etl.item_error e WHERE e.load_id = i.load_id AND e.item = i.item LIMIT 1) IS NULL
-		  AND (SELECT true FROM etl.slice s WHERE s.load_id = i.load_id AND s.item = i.item AND s.page_count = 0 AND s.next_cursor IS NULL LIMIT 1) IS NULL
-		ORDER BY i.item LIMIT how_many;
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION etl._unfinished_items(etl.load, integer, boolean, integer) IS 'the next items of a load that may not be finished yet, from a number on';
-
--- The next items that are not finished, each with its request, whose placeholders are
--- filled, and where it goes on; the worker adds the server's base_url.
-CREATE FUNCTION etl._next_items(task_run_id bigint, attempt integer, load_id bigint, first_item integer, how_many integer)
-RETURNS TABLE (item_number integer, path text, query_names text[], query_values text[], header_names text[], header_values text[], item jsonb,
-	method text, body text, next_page integer, cursor jsonb, item_records bigint, page_count integer, page_size integer, last_digest bigint,
-	missing_pages integer[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-	r etl.run;
-	definition jsonb;
-	common jsonb;
-	filled jsonb;
-	begun boolean := EXISTS (SELECT FROM etl.slice s WHERE s.load_id = l.load_id AND s.item >= first_item)
-		OR EXISTS (SELECT FROM etl.item_error e WHERE e.load_id = l.load_id AND e.item >= first_item);
-	last_page etl.slice;
-	committed bigint;
-	stopped_at integer;
-	found_some boolean;
-BEGIN
-	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = l.run_id;
-	SELECT x.definition INTO STRICT definition FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = l.task;
-	-- a fetch that serves several runs asks for all of their intervals
-	SELECT jsonb_build_object(
-		'ds', r.run_date,
-		'data_interval_start', to_char(least(r.data_interval_start, min((x ->> 'start')::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-		'data_interval_end', to_char(greatest(r.data_interval_end, max((x ->> 'end')::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-		'run_id', r.run_id) INTO common
-	FROM jsonb_array_elements(coalesce(l.routes, '[]')) x;
-	LOOP
-		found_some := false;
-		FOR item_number, item IN SELECT * FROM etl._unfinished_items(l, first_item, begun, how_many) LOOP
-			first_item := item_number + 1;
-			found_some := true;
-			next_page := 0;
-			cursor := NULL;
-			item_records := 0;
-			page_count := 0;
-			page_size := 0;
-			last_digest := NULL;
-			missing_pages := NULL;
-			IF begun THEN
-				SELECT * INTO last_page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number ORDER BY s.page DESC LIMIT 1;
-				IF FOUND THEN
-					page_count := last_page.page_count;
-					page_size := last_page.page_size;
-					next_page := greatest(last_page.page + 1, page_count);
-					last_digest := CASE WHEN last_page.page >= page_count THEN last_page.body_digest END;
-					-- a page that is not the last one and leads nowhere: a rule stopped there
-					SELECT count(*), sum(s.fetched + s.skipped), min(s.page) FILTER (WHERE s.next_cursor IS NULL AND s.page < last_page.page_count - 1)
-					INTO committed, item_records, stopped_at FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number;
-					cursor := CASE WHEN last_page.page >= page_count - 1 AND stopped_at IS NULL THEN last_page.next_cursor END;
-					IF committed < page_count THEN
-						SELECT array_agg(p.page ORDER BY p.page DESC) INTO missing_pages
-						FROM (SELECT generate_series(0, coalesce(stopped_at, page_count) - 1) EXCEPT SELECT s.page FROM etl.slice s WHERE s.load_id = l.load_id AND s.item = item_number) p(page);
-					END IF;
-					CONTINUE WHEN cursor IS NULL AND missing_pages IS NULL;
-				END IF;
-			END IF;
-			filled := coalesce(item, '{}') || common;
-			IF definition ? 'watermark' THEN
-				filled := filled || jsonb_build_object('watermark', etl._watermark_less_lag(
-					(etl._begin_watermark(l, definition -> 'watermark', definition ->> 'on_rerun', etl._watermark_item(definition -> 'watermark', item))).start_value,
-					definition #>> '{watermark,type}', definition #>> '{watermark,lag}'));
-			END IF;
-			path := etl._expand(definition ->> 'path', filled, r.timezone, true);
-			SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-			INTO query_names, query_values FROM jsonb_each_text(definition -> 'query') e;
-			SELECT array_agg(e.key ORDER BY e.key), array_agg(coalesce(etl._expand(e.value, filled, r.timezone, false), '') ORDER BY e.key)
-			INTO header_names, header_values FROM jsonb_each_text(definition -> 'headers') e;
-			method := coalesce(definition ->> 'method', 'GET');
-			body := etl._expand_body(definition -> 'body', filled, r.timezone)::text;
-			RETURN NEXT;
-			how_many := how_many - 1;
-			EXIT WHEN how_many = 0;
-		END LOOP;
-		EXIT WHEN how_many = 0 OR NOT found_some;
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION etl._next_items(bigint, integer, bigint, integer, integer) IS 'the requests of the next unfinished for_each items of a load, and where each goes on';
-
--- Arrays, an element a slice: one call, one update of the load for all of a transaction.
+-- Arrays, an element a slice: one call for all of a transaction.
 CREATE FUNCTION etl._commit_slices(task_run_id bigint, attempt integer, load_id bigint, slice integer[], item integer[],
 	page integer[], page_count integer[], page_size integer[], request text[], status integer[], attempts integer[], next_cursor jsonb[],
 	body_digest bigint[], bytes bigint[], fetched bigint[], loaded bigint[], quarantined bigint[], skipped bigint[], etag text[], last_modified text[],
-	request_key text[], absent boolean[]) RETURNS void
+	request_key text[], absent boolean[], held_loads bigint[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
+	l etl.load;
 	violated text;
 BEGIN
-	PERFORM FROM etl.load l WHERE l.load_id = _commit_slices.load_id AND l.run_id = t.run_id AND l.task = t.task AND l.state = 'loading';
+	SELECT * INTO l FROM etl.load x WHERE x.load_id = _commit_slices.load_id AND x.run_id = t.run_id AND x.task = t.task AND x.state = 'loading';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'load % is not being loaded by attempt % of task run %', load_id, attempt, task_run_id
 			USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -395,7 +232,10 @@ BEGIN
 	SELECT _commit_slices.load_id, u.*
 	FROM unnest(slice, item, page, page_count, page_size, request, status, attempts, next_cursor, body_digest, bytes,
 		fetched, loaded, quarantined, skipped, etag, last_modified, request_key) u;
-	UPDATE etl.load l SET absent = true WHERE l.load_id = _commit_slices.load_id AND NOT l.absent AND true = ANY (_commit_slices.absent);
+	IF held_loads IS NOT NULL THEN
+		PERFORM etl._check_held_loads(l, held_loads);
+	END IF;
+	UPDATE etl.load x SET absent = true WHERE x.load_id = l.load_id AND NOT x.absent AND true = ANY (_commit_slices.absent);
 EXCEPTION WHEN unique_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	IF violated <> 'slice_cursor' THEN
@@ -408,40 +248,8 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 COMMENT ON FUNCTION etl._commit_slices(bigint, integer, bigint, integer[], integer[], integer[], integer[], integer[], text[], integer[], integer[], jsonb[],
-	bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], text[], boolean[]) IS
-	'records slices with their cursors and counts, in the transaction that wrote their rows';
-
-CREATE FUNCTION etl._skip_item(task_run_id bigint, attempt integer, load_id bigint, item integer, code text, message text, detail text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	INSERT INTO etl.item_error (load_id, item, error_code, error_message, error_detail)
-	VALUES (l.load_id, _skip_item.item, code, message, detail);
-	PERFORM etl._log('WARN', l.pipeline, l.run_id, l.task, format('item %s failed and is left out: %s', _skip_item.item, message),
-		jsonb_strip_nulls(jsonb_build_object('load_id', l.load_id, 'item', etl._item_values(l.load_id, _skip_item.item), 'sqlstate', code, 'detail', detail)));
-END
-$$;
-COMMENT ON FUNCTION etl._skip_item(bigint, integer, bigint, integer, text, text, text) IS 'notes that an item of for_each failed alone; what it has loaded stays';
-
-CREATE FUNCTION etl._forget_failed_items(task_run_id bigint, attempt integer, load_id bigint,
-	OUT error_code text, OUT error_message text, OUT error_detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	IF l.item_count = 0 OR (SELECT count(*) FROM etl.item_error e WHERE e.load_id = l.load_id) < l.item_count THEN
-		RETURN;
-	END IF;
-	SELECT e.error_code, e.error_message, e.error_detail INTO error_code, error_message, error_detail
-	FROM etl.item_error e WHERE e.load_id = l.load_id ORDER BY e.failed_at DESC, e.item DESC LIMIT 1;
-	DELETE FROM etl.item_error e WHERE e.load_id = l.load_id;
-END
-$$;
-COMMENT ON FUNCTION etl._forget_failed_items(bigint, integer, bigint) IS
-	'when every item of a load has failed: forgets it, so that they are asked again, and tells the last error; NULLs otherwise';
+	bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], text[], boolean[], bigint[]) IS
+	'records slices with their cursors and counts, in the transaction that wrote their rows; held_loads: whose rows were taken for pages that have not changed';
 
 -- What a load has got is the sum of its slices, and written down when it is complete: the
 -- caller that waits for a run holds a snapshot, so that a row which is updated with each
@@ -463,72 +271,10 @@ BEGIN
 		  WHERE y.routed_from = l.load_id AND y.state = 'loading' GROUP BY s.load_id) n
 	WHERE x.load_id = n.load_id;
 	DELETE FROM etl.routed_slice s USING etl.load x WHERE x.load_id = s.load_id AND x.routed_from = l.load_id;
+	PERFORM etl._settle_watermarks(l);
 END
 $$;
 COMMENT ON FUNCTION etl._count_load(bigint, integer, bigint) IS 'writes down what a load, and those routed from it, have got: before it is complete';
-
--- The slice of a published load whose answer can be asked for conditionally.
-CREATE FUNCTION etl._held_slice(task_run_id bigint, attempt integer, load_id bigint, request_key text,
-	OUT held_load bigint, OUT held_slice integer, OUT etag text, OUT last_modified text, OUT next_cursor jsonb,
-	OUT page_count integer, OUT records bigint, OUT pagination jsonb)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	SELECT s.load_id, s.slice, s.etag, s.last_modified, s.next_cursor, s.page_count, s.fetched + s.skipped, x.pagination
-	INTO held_load, held_slice, etag, last_modified, next_cursor, page_count, records, pagination
-	FROM etl.slice s JOIN etl.load x USING (load_id)
-	WHERE s.request_key = _held_slice.request_key AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner
-	  AND x.state = 'published' AND x.definition_digest = l.definition_digest
-	  -- a record_time leaves out what is of other intervals
-	  AND (x.data_interval_start = l.data_interval_start AND x.data_interval_end = l.data_interval_end
-		   OR NOT EXISTS (SELECT FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task AND t.definition ? 'record_time'))
-	ORDER BY s.load_id DESC LIMIT 1;
-END
-$$;
-COMMENT ON FUNCTION etl._held_slice(bigint, integer, bigint, text) IS 'the slice whose records stand for an answer of 304 to a request; NULLs when there is none';
-
-CREATE FUNCTION etl._reuse_quarantined(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
-	OUT quarantined bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	PERFORM FROM etl.load x WHERE x.load_id = held_load AND x.pipeline = l.pipeline AND x.task = l.task AND x.owner = l.owner AND x.state = 'published'
-	FOR SHARE;		-- until this is committed nobody supersedes and reclaims it
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'load % is no longer held', held_load
-			USING ERRCODE = 'lock_not_available', HINT = 'It was superseded meanwhile; the next attempt asks again.';
-	END IF;
-	INSERT INTO etl.quarantined_record (load_id, pipeline, task, slice, record_number, byte_offset, record, reason_code, reason, request,
-		document, correction, corrected_at, corrected_by, correction_note)
-	SELECT l.load_id, q.pipeline, q.task, _reuse_quarantined.slice, q.record_number, q.byte_offset, q.record, q.reason_code, q.reason, q.request,
-		q.document, q.correction, q.corrected_at, q.corrected_by, q.correction_note
-	FROM etl.quarantined_record q WHERE q.load_id = held_load AND q.slice = held_slice AND q.replayed_at IS NULL;
-	GET DIAGNOSTICS quarantined = ROW_COUNT;
-END
-$$;
-COMMENT ON FUNCTION etl._reuse_quarantined(bigint, integer, bigint, integer, bigint, integer) IS 'copies the quarantined records of a slice that has not changed';
-
-CREATE FUNCTION etl._reuse_slice(task_run_id bigint, attempt integer, load_id bigint, slice integer, held_load bigint, held_slice integer,
-	OUT loaded bigint, OUT quarantined bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	l etl.load := etl._fence_load(task_run_id, attempt, load_id);
-BEGIN
-	quarantined := etl._reuse_quarantined(task_run_id, attempt, load_id, slice, held_load, held_slice);
-	EXECUTE format('INSERT INTO %1$I.%2$I (load_id, partition_key, data_interval_start, data_interval_end, slice, record_number, item, payload, fetched_at)
-		SELECT $1, $2, $3, $4, $5, record_number, item, payload, fetched_at FROM %1$I.%2$I WHERE load_id = $6 AND partition_key = ANY ($8) AND slice = $7',
-		l.target_schema, l.target_name)
-	USING l.load_id, l.partition_key, l.data_interval_start, l.data_interval_end, slice, held_load, held_slice,
-		  (SELECT ARRAY[p.shared_partition_key, p.partition_key] FROM etl.published_loads p WHERE p.load_id = held_load);
-	GET DIAGNOSTICS loaded = ROW_COUNT;
-END
-$$;
-COMMENT ON FUNCTION etl._reuse_slice(bigint, integer, bigint, integer, bigint, integer) IS 'copies the rows of a slice that has not changed into the load of an attempt';
 
 CREATE FUNCTION etl._quarantine(task_run_id bigint, attempt integer, load_id bigint, slice integer, record_numbers integer[],
 	byte_offsets bigint[], records bytea[], reason_codes text[], reasons text[], documents jsonb[], request text) RETURNS void
@@ -569,7 +315,7 @@ BEGIN
 	UPDATE etl.load x SET state = 'complete', completed_at = coalesce(x.completed_at, clock_timestamp())
 	WHERE x.load_id = _finish_extract.load_id AND x.state IN ('loading', 'complete') RETURNING * INTO STRICT l;
 	UPDATE etl.load x SET state = 'complete', completed_at = clock_timestamp() WHERE x.routed_from = l.load_id AND x.state = 'loading';
-	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), requests = l.requests, bytes = l.bytes,
+	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), overdue_at = NULL, requests = l.requests, bytes = l.bytes,
 		fetched = l.fetched, loaded = l.loaded, quarantined = l.quarantined,
 		error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL
 	WHERE x.task_run_id = t.task_run_id;

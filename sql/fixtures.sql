@@ -144,7 +144,9 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed', HINT = 'It is the start of the data interval to transform, such as ''2024-01-01T00:00:00Z''.';
 	END IF;
 	PERFORM etl._set_context(NULL, interval_start, etl._interval_from(p, interval_start), (interval_start AT TIME ZONE p.timezone)::date);
-	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) WHERE x.kind IN ('load', 'check') ORDER BY o.ordinal LOOP
+	FOR t IN SELECT x.* FROM etl._task_order(p.pipeline) o JOIN etl._tasks(p.pipeline) x USING (task) WHERE x.kind IN ('load', 'check', 'call') ORDER BY o.ordinal LOOP
+		-- a procedure that commits would take the test with it
+		CONTINUE WHEN t.definition ->> 'transaction' = 'own';
 		task := t.task;
 		kind := t.kind;
 		counts := NULL;
@@ -153,6 +155,8 @@ BEGIN
 		IF t.kind = 'load' THEN
 			counts := etl._load_target(p.pipeline, t.task, p.timezone, t.definition, etl._relation(t.target_schema, t.target_name), etl._latest_interval(p.pipeline, t.task));
 			PERFORM etl._advance_target(p.pipeline, t.task, interval_start);
+		ELSIF t.kind = 'call' THEN
+			PERFORM etl._call(etl._full_name(t.target_schema, t.target_name), t.definition, p.timezone);
 		ELSIF etl._relation(t.target_schema, t.target_name) IS NULL THEN
 			RAISE EXCEPTION 'relation "%" of check "%" does not exist', etl._full_name(t.target_schema, t.target_name), t.task
 				USING ERRCODE = 'undefined_table', HINT = 'It was there when the check was declared; make it again, or declare the pipeline without the check.';
@@ -174,4 +178,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl.transform(text, timestamptz) IS
-	'runs the loads and checks of a pipeline for one data interval in the caller''s transaction; a row a task, failing checks included';
+	'runs the loads, calls and checks of a pipeline for one data interval in the caller''s transaction; a row a task, failing checks included';

@@ -31,6 +31,16 @@ RETURNS TABLE (instance_path text, keyword text, schema_path text, message text)
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200 ROWS 10 AS 'MODULE_PATHNAME', 'etl_validate_json';
 COMMENT ON FUNCTION etl.validate_json(jsonb, jsonb, boolean) IS 'every way in which the document breaks the JSON Schema; no row when it is valid';
 
+-- jsonb cannot hold \u0000. Not overloads: a call with two literals would have no best candidate.
+CREATE FUNCTION etl.is_valid_json_text(schema text, document text, assert_format boolean DEFAULT false) RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'etl_is_valid_json_text';
+COMMENT ON FUNCTION etl.is_valid_json_text(text, text, boolean) IS 'is_valid_json of JSON text, which may hold \u0000 as jsonb may not';
+
+CREATE FUNCTION etl.validate_json_text(schema text, document text, assert_format boolean DEFAULT false)
+RETURNS TABLE (instance_path text, keyword text, schema_path text, message text)
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 400 ROWS 10 AS 'MODULE_PATHNAME', 'etl_validate_json_text';
+COMMENT ON FUNCTION etl.validate_json_text(text, text, boolean) IS 'validate_json of JSON text, which may hold \u0000 as jsonb may not';
+
 CREATE FUNCTION etl._check_schema(uri text, schema jsonb) RETURNS void
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'etl_check_schema';
 COMMENT ON FUNCTION etl._check_schema(text, jsonb) IS 'raises unless the JSON Schema can be registered under the URI';

@@ -13,9 +13,11 @@ CREATE VIEW etl.freshness WITH (security_barrier) AS
 	SELECT t.target_schema, t.target_name, t.pipeline, t.kind, d.data_until, d.run_id, d.published_at, etl._now() - d.data_until AS age
 	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
 	LEFT JOIN LATERAL (
-		SELECT r.data_interval_end AS data_until, r.run_id, r.ended_at AS published_at
-		FROM etl.run r WHERE r.pipeline = t.pipeline AND r.state = 'success'
-		  AND EXISTS (SELECT FROM etl.task_run x WHERE x.run_id = r.run_id AND x.task = t.task AND x.state = 'success')
+		SELECT r.data_interval_end AS data_until, r.run_id, COALESCE(r.ended_at, x.ended_at) AS published_at
+		FROM etl.run r JOIN etl.task_run x ON x.run_id = r.run_id AND x.task = t.task AND x.state = 'success'
+		-- a load has succeeded when readers see it, an extraction when its publication has
+		WHERE r.pipeline = t.pipeline AND (t.kind = 'load' OR EXISTS (
+			SELECT FROM etl.task_run y WHERE y.run_id = r.run_id AND y.kind = 'publish' AND y.state = 'success' AND t.task = ANY (y.depends_on)))
 		ORDER BY r.data_interval_start DESC, r.run_id DESC LIMIT 1) d ON true
 	WHERE t.generation = p.generation AND t.kind IN ('extract', 'load')
 	  AND (etl._may_see(p.owner) OR etl._may_read(t.target_schema, t.target_name));

@@ -26,8 +26,8 @@ END
 $$;
 COMMENT ON FUNCTION etl._materialize_parents(regclass, etl.task, text[]) IS 'evaluates the view of a parent load into pg_temp.etl_parent';
 
-CREATE FUNCTION etl._load_children(target regclass, observations regclass, parents regclass, pipeline text, key text[], parent_key text[], touch text[])
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+CREATE FUNCTION etl._load_children(target regclass, observations regclass, parents regclass, pipeline text, key text[], parent_key text[], touch text[], lookups etl._lookup_parts DEFAULT NULL)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	counts etl._load_counts;
@@ -67,7 +67,7 @@ BEGIN
 	ANALYZE pg_temp.etl_affected_child;
 
 	-- a child counts as said by the interval that counts for its parent
-	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
+	EXECUTE 'CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS ' || etl._with_lookups(format('
 		WITH said AS MATERIALIZED (SELECT o.* FROM %1$s o JOIN pg_temp.etl_affected_child a ON %2$s),
 		counting AS MATERIALIZED (
 			SELECT DISTINCT ON (%3$s) p.* FROM %4$s p JOIN (SELECT DISTINCT %5$s FROM said s) s ON %6$s
@@ -75,15 +75,14 @@ BEGIN
 		SELECT DISTINCT ON (%7$s) %8$s FROM said s JOIN counting p ON %6$s AND p.observed_interval = s.observed_interval AND p.observed_pipeline = s.observed_pipeline
 		ORDER BY %7$s, p.observed_version DESC NULLS LAST, s.observed_interval DESC, s.observed_pipeline',
 		observations, etl._key_match('o', 'a', target, key), etl._column_list(parent_key, 'p.%I'), parents, etl._column_list(parent_key, 's.%I'),
-		etl._key_match('p', 's', target, parent_key), etl._column_list(key, 's.%I'), etl._column_list(columns, 's.%I'));
+		etl._key_match('p', 's', target, parent_key), etl._column_list(key, 's.%I'), etl._column_list(columns, 's.%I')), lookups);
 	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
-	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
-		format('EXISTS (SELECT FROM pg_temp.etl_affected_child o WHERE %s)', etl._key_match('o', 't', target, key)), true);
+	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch, 'true', true, among => 'pg_temp.etl_affected_child');
 	SELECT count(*) INTO source_rows FROM pg_temp.etl_source;
 	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);
 	DROP TABLE pg_temp.etl_affected_parent, pg_temp.etl_affected_child;
 	RETURN counts;
 END
 $$;
-COMMENT ON FUNCTION etl._load_children(regclass, regclass, regclass, text, text[], text[], text[]) IS
+COMMENT ON FUNCTION etl._load_children(regclass, regclass, regclass, text, text[], text[], text[], etl._lookup_parts) IS
 	'child rows over views of one interval: the parents of the interval take their children with them, whatever the order of runs';

@@ -2,7 +2,7 @@
 -- incremental mode in which the first interval counts: etl._load_observed().
 
 CREATE FUNCTION etl._append_new_keys(target regclass, key text[], touch text[]) RETURNS etl._load_counts
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);
@@ -41,14 +41,15 @@ COMMENT ON FUNCTION etl._append_new_rows(regclass, text[]) IS 'mode delta withou
 -- A view of one interval, without a key.  obs_<table> knows each row an interval added and
 -- the place it was put, so that taking it back need not search the table; where rows have been
 -- moved since (VACUUM FULL, a restored dump) an equal row is looked for, and is as good.
-CREATE FUNCTION etl._append_interval(target regclass, observations regclass, pipeline text, touch text[]) RETURNS etl._load_counts
+CREATE FUNCTION etl._append_interval(target regclass, observations regclass, pipeline text, touch text[], lookups text[] DEFAULT NULL) RETURNS etl._load_counts
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);
 	since timestamptz := etl.data_interval_start();
 	until timestamptz := etl.data_interval_end();
-	columns text[] := (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'pg_temp.etl_source'::regclass AND attnum > 0 AND NOT attisdropped);
+	columns text[] := (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'pg_temp.etl_source'::regclass AND attnum > 0 AND NOT attisdropped
+						  AND attname <> ALL (coalesce(lookups, '{}')));
 	column_list text := etl._column_list(columns);
 	emptied boolean;
 	known boolean;
@@ -93,14 +94,14 @@ BEGIN
 			counts.deleted := counts.deleted + found;
 		END IF;
 	END IF;
-	EXECUTE format('WITH added AS (INSERT INTO %1$s (%2$s%3$s) SELECT %2$s%4$s FROM %5$s RETURNING %2$s, ctid)
+	EXECUTE format('WITH added AS (INSERT INTO %1$s (%2$s%3$s%7$s) SELECT %2$s%4$s%7$s FROM %5$s RETURNING %2$s, ctid)
 		INSERT INTO %6$s (%2$s, observed_pipeline, observed_interval, observed_row) SELECT %2$s, $1, $2, ctid FROM added',
 		target, column_list, coalesce(etl._column_list(touch, ', %I', ''), ''), coalesce(etl._column_list(touch, ', statement_timestamp()', ''), ''),
-		CASE WHEN known THEN 'pg_temp.etl_added' ELSE 'pg_temp.etl_source' END, observations)
+		CASE WHEN known THEN 'pg_temp.etl_added' ELSE 'pg_temp.etl_source' END, observations, coalesce(etl._column_list(lookups, ', %I', ''), ''))
 	USING pipeline, since;
 	GET DIAGNOSTICS counts.inserted = ROW_COUNT;
 	SELECT count(*) - counts.inserted INTO counts.unchanged FROM pg_temp.etl_source;
 	RETURN counts;
 END
 $$;
-COMMENT ON FUNCTION etl._append_interval(regclass, regclass, text, text[]) IS 'mode delta without a key over a view of one interval: replaces what the interval added, nothing else';
+COMMENT ON FUNCTION etl._append_interval(regclass, regclass, text, text[], text[]) IS 'mode delta without a key over a view of one interval: replaces what the interval added, nothing else';

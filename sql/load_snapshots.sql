@@ -7,23 +7,23 @@
 
 -- Marks what pg_temp.etl_source lacks; what it has is unmarked by the difference, as the
 -- columns become part of it.
-CREATE FUNCTION etl._mark_absent(target regclass, key text[], touch text[], gone_at timestamptz) RETURNS bigint
+CREATE FUNCTION etl._mark_absent(target regclass, key text[], touch text[], gone_at timestamptz, scope text DEFAULT 'true') RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	marked bigint;
 BEGIN
-	EXECUTE format('UPDATE %s t SET is_deleted = true, deleted_at = $1%s WHERE t.is_deleted IS NOT TRUE AND NOT EXISTS (SELECT FROM pg_temp.etl_source s WHERE %s)',
-		target, coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''), etl._key_match('t', 's', target, key)) USING gone_at;
+	EXECUTE format('UPDATE %s t SET is_deleted = true, deleted_at = $1%s WHERE t.is_deleted IS NOT TRUE AND %s AND NOT EXISTS (SELECT FROM pg_temp.etl_source s WHERE %s)',
+		target, coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''), scope, etl._key_match('t', 's', target, key)) USING gone_at;
 	GET DIAGNOSTICS marked = ROW_COUNT;
 	ALTER TABLE pg_temp.etl_source ADD COLUMN is_deleted boolean DEFAULT false, ADD COLUMN deleted_at timestamptz;
 	RETURN marked;
 END
 $$;
-COMMENT ON FUNCTION etl._mark_absent(regclass, text[], text[], timestamptz) IS 'deletes => mark: marks the keys that pg_temp.etl_source lacks';
+COMMENT ON FUNCTION etl._mark_absent(regclass, text[], text[], timestamptz, text) IS 'deletes => mark: marks the keys that pg_temp.etl_source lacks';
 
-CREATE FUNCTION etl._load_snapshot_runs(target regclass, observations regclass, snapshots regclass, pipeline text, key text[], version text, touch text[], deletes text)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+CREATE FUNCTION etl._load_snapshot_runs(target regclass, observations regclass, snapshots regclass, pipeline text, key text[], version text, touch text[], deletes text, lookups etl._lookup_parts DEFAULT NULL)
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	shape etl._scd2_shape;
@@ -54,25 +54,24 @@ BEGIN
 		RETURN counts;
 	END IF;
 	ANALYZE pg_temp.etl_affected;
-	EXECUTE format('CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS
+	EXECUTE 'CREATE TEMPORARY TABLE etl_winner ON COMMIT DROP AS ' || etl._with_lookups(format('
 		SELECT DISTINCT ON (%1$s) %2$s%3$s FROM (SELECT o.*, max(o.observed_until) OVER (PARTITION BY %4$s) AS etl_until FROM %5$s o JOIN pg_temp.etl_affected a ON %6$s) s
 		WHERE %7$s ORDER BY %1$s%8$s, s.observed_until DESC, s.observed_from DESC, s.observed_pipeline',
 		etl._column_list(key, 's.%I'), etl._column_list(shape.observed, 's.%I'),
 		CASE deletes WHEN 'mark' THEN ', s.etl_until < ''infinity'' AS is_deleted, CASE WHEN s.etl_until < ''infinity'' THEN s.etl_until END AS deleted_at' ELSE '' END,
 		etl._column_list(key, 'o.%I'), observations, etl._key_match('o', 'a', target, key),
 		CASE deletes WHEN 'delete' THEN 's.etl_until = ''infinity''' ELSE 'true' END,
-		CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END);
+		CASE WHEN version IS NULL THEN '' ELSE format(', s.%I DESC NULLS LAST', version) END), lookups);
 	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
 	IF deletes = 'mark' THEN
 		EXECUTE format('SELECT count(*) FROM pg_temp.etl_winner s JOIN %s t ON %s WHERE s.is_deleted AND t.is_deleted IS NOT TRUE', target, etl._key_match('t', 's', target, key)) INTO marked;
 	END IF;
-	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
-		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
+	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch, 'true', true, among => 'pg_temp.etl_affected');
 	counts.deleted := counts.deleted + marked;
 	counts.updated := counts.updated - marked;
 	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);
 	RETURN counts;
 END
 $$;
-COMMENT ON FUNCTION etl._load_snapshot_runs(regclass, regclass, regclass, text, text[], text, text[], text) IS
+COMMENT ON FUNCTION etl._load_snapshot_runs(regclass, regclass, regclass, text, text[], text, text[], text, etl._lookup_parts) IS
 	'mode incremental over a snapshot for each interval: the same result whatever the order of runs';

@@ -25,7 +25,7 @@ COMMENT ON FUNCTION etl._key_match(text, text, regclass, text[]) IS 'an SQL cond
 
 -- Statistics are for the columns it is joined by, if there are any: those of all cost as much as
 -- writing the rows.
-CREATE FUNCTION etl._materialize_source(source regclass, target regclass, key text[]) RETURNS bigint
+CREATE FUNCTION etl._materialize_source(source regclass, target regclass, key text[], lookups etl._lookup_parts DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -34,14 +34,14 @@ DECLARE
 	source_rows bigint;
 BEGIN
 	DROP TABLE IF EXISTS pg_temp.etl_source, pg_temp.etl_affected, pg_temp.etl_winner;
-	EXECUTE format('CREATE TEMPORARY TABLE etl_source ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA', columns, target);
-	EXECUTE format('INSERT INTO pg_temp.etl_source (%1$s) SELECT %1$s FROM %2$s', columns, source);
+	EXECUTE format('CREATE TEMPORARY TABLE etl_source ON COMMIT DROP AS SELECT %s%s FROM %s WITH NO DATA', columns, coalesce(etl._column_list(lookups.columns, ', %I', ''), ''), target);
+	EXECUTE 'INSERT INTO pg_temp.etl_source ' || etl._with_lookups(format('SELECT %s FROM %s', columns, source), lookups);
 	GET DIAGNOSTICS source_rows = ROW_COUNT;
 	EXECUTE 'ANALYZE pg_temp.etl_source' || coalesce(' (' || (SELECT string_agg(quote_ident(k), ', ') FROM unnest(key) k) || ')', '');
 	RETURN source_rows;
 END
 $$;
-COMMENT ON FUNCTION etl._materialize_source(regclass, regclass, text[]) IS 'evaluates a load''s view once into pg_temp.etl_source, with the types of the target; returns the number of rows';
+COMMENT ON FUNCTION etl._materialize_source(regclass, regclass, text[], etl._lookup_parts) IS 'evaluates a load''s view once into pg_temp.etl_source, with the types of the target; returns the number of rows';
 
 CREATE FUNCTION etl._check_source_keys(source regclass, key text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -50,8 +50,13 @@ DECLARE
 	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	any_null text := (SELECT string_agg(format('%I IS NULL', k), ' OR ') FROM unnest(key) k);
 	bad_rows bigint;
+	any_bad boolean;
 	sample text;
 BEGIN
+	EXECUTE format('SELECT coalesce(bool_or(etl_rows > 1 OR etl_null), false) FROM (SELECT count(*) AS etl_rows, %s AS etl_null FROM pg_temp.etl_source GROUP BY %s) k', any_null, key_list) INTO any_bad;
+	IF NOT any_bad THEN
+		RETURN;
+	END IF;
 	EXECUTE format('SELECT count(*) FROM pg_temp.etl_source WHERE %s', any_null) INTO bad_rows;
 	IF bad_rows > 0 THEN
 		EXECUTE format('SELECT left(to_jsonb(s)::text, 500) FROM pg_temp.etl_source s WHERE %s LIMIT 1', any_null) INTO sample;

@@ -52,6 +52,10 @@ DECLARE
 	marked bigint;
 	parent etl.task;
 	changed_rows bigint;
+	lookups etl._lookup_parts;
+	unknown_key text;
+	repaired bigint := 0;
+	scope text := 'true';
 	message text;
 	detail text;
 BEGIN
@@ -72,14 +76,25 @@ BEGIN
 	deletes := CASE WHEN mode <> 'incremental' OR parent_key IS NOT NULL THEN 'ignore'
 		WHEN coalesce(definition ->> 'source_kind' = 'snapshot', definition ->> 'deletes' <> 'ignore', etl._is_snapshot(pipeline, source) AND NOT etl._reads_interval(source), false)
 		THEN coalesce(definition ->> 'deletes', 'delete') ELSE 'ignore' END;
+	-- the unknown member belongs to no source: none can withdraw it
+	unknown_key := etl._unknown_member_key(target, definition);
+	IF unknown_key IS NOT NULL THEN
+		PERFORM etl._ensure_unknown_member(target, definition, false);
+		scope := format('t.%I <> -1', unknown_key);
+	END IF;
+	IF definition ? 'lookups' THEN
+		lookups := etl._lookup_parts(target, definition -> 'lookups', timezone);
+		repaired := etl._repair_lookups(pipeline, task, target, definition -> 'lookups', timezone, touch);
+	END IF;
 	-- a state of one interval, nothing remembered: the latest stays
 	IF (mode = 'full' OR deletes <> 'ignore' AND form IS NULL) AND latest_interval > etl.data_interval_start() AND etl._reads_interval(source) THEN
 		PERFORM etl._log('INFO', pipeline, etl.run_id(), task, format('%s keeps the state of the later interval %s', target, latest_interval));
 		EXECUTE format('SELECT count(*) FROM %s', target) INTO counts.unchanged;
+		counts.updated := repaired;
 		RETURN counts;
 	END IF;
 	IF mode <> 'scd2' THEN
-		PERFORM etl._materialize_source(source, target, key);
+		PERFORM etl._materialize_source(source, target, key, CASE WHEN coalesce(form, 'rows') = 'rows' THEN lookups END);
 		PERFORM etl._keep_latest(key, order_by) WHERE order_by IS NOT NULL;
 		PERFORM etl._check_source_keys(source, key) WHERE key IS NOT NULL;
 	END IF;
@@ -94,17 +109,17 @@ BEGIN
 	IF mode = 'scd2' THEN
 		counts := etl._load_scd2(target, source, pipeline, timezone, key, definition, touch);
 	ELSIF mode = 'full' THEN
-		counts := etl._load_full(target, key, touch);
+		counts := etl._load_full(target, key, touch, scope);
 	ELSIF mode = 'partition' THEN
 		counts := etl._load_partition(target, source, key, touch, definition ->> 'partition_by', timezone);
 	ELSIF form = 'points' THEN
-		counts := etl._load_observed(target, observations, pipeline, key, definition ->> 'version', touch, mode = 'delta');
+		counts := etl._load_observed(target, observations, pipeline, key, definition ->> 'version', touch, mode = 'delta', lookups);
 	ELSIF form = 'runs' THEN
-		counts := etl._load_snapshot_runs(target, observations, snapshots, pipeline, key, definition ->> 'version', touch, deletes);
+		counts := etl._load_snapshot_runs(target, observations, snapshots, pipeline, key, definition ->> 'version', touch, deletes, lookups);
 	ELSIF form = 'children' THEN
-		counts := etl._load_children(target, observations, snapshots, pipeline, key, parent_key, touch);
+		counts := etl._load_children(target, observations, snapshots, pipeline, key, parent_key, touch, lookups);
 	ELSIF form = 'rows' THEN
-		counts := etl._append_interval(target, observations, pipeline, touch);
+		counts := etl._append_interval(target, observations, pipeline, touch, lookups.columns);
 	ELSIF mode = 'delta' THEN
 		counts := CASE WHEN key IS NULL THEN etl._append_new_rows(target, touch) ELSE etl._append_new_keys(target, key, touch) END;
 	ELSIF parent_key IS NOT NULL THEN
@@ -114,11 +129,12 @@ BEGIN
 					etl._key_match('p', 't', target, parent_key), etl._key_match('x', 't', target, key)) END, true);
 	ELSE
 		IF deletes = 'mark' THEN
-			marked := etl._mark_absent(target, key, touch, coalesce(greatest(latest_interval, etl.data_interval_start()), statement_timestamp()));
+			marked := etl._mark_absent(target, key, touch, coalesce(greatest(latest_interval, etl.data_interval_start()), statement_timestamp()), scope);
 		END IF;
-		counts := etl._apply_difference(target, 'pg_temp.etl_source', key, touch, 'true', deletes = 'delete');
+		counts := etl._apply_difference(target, 'pg_temp.etl_source', key, touch, scope, deletes = 'delete');
 		counts.deleted := counts.deleted + coalesce(marked, 0);
 	END IF;
+	counts.updated := counts.updated + repaired;
 	changed_rows := counts.inserted + counts.updated + counts.deleted;
 	IF changed_rows > 0 AND changed_rows >= 0.1 * (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = target) THEN
 		EXECUTE format('ANALYZE %s', target);		-- what reads it next in this run plans with today's figures

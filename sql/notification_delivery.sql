@@ -115,13 +115,13 @@ END
 $$;
 COMMENT ON FUNCTION etl._delivery_demand(boolean) IS 'judges lateness; returns how many deliveries are ready for workers of each role, and which of them are idle';
 
-CREATE FUNCTION etl._has_deliveries() RETURNS boolean
+CREATE FUNCTION etl._has_deliveries(waits boolean) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT EXISTS (SELECT FROM etl.notification_delivery d WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp() + interval '30 seconds') AND NOT etl._is_copy()
+	SELECT EXISTS (SELECT FROM etl.notification_delivery d WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp() + CASE WHEN waits THEN interval '30 seconds' ELSE interval '0' END) AND NOT etl._is_copy()
 		OR EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = etl._lock_kind('delivery'))
 $$;
-COMMENT ON FUNCTION etl._has_deliveries() IS 'whether a coordinator stays for deliveries: under way, or due within half a minute';
+COMMENT ON FUNCTION etl._has_deliveries(boolean) IS 'whether a coordinator stays for deliveries: under way, due, or, if it waits for them, within half a minute';
 
 -- No worker could be started for a role.
 CREATE FUNCTION etl._postpone_deliveries(role_oid oid, message text) RETURNS void
@@ -142,6 +142,6 @@ COMMENT ON FUNCTION etl._postpone_deliveries(oid, text) IS 'has what is due as a
 CREATE FUNCTION etl._next_notification_at() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT CASE WHEN NOT etl._is_copy() THEN least((SELECT min(d.next_attempt_at) FROM etl.notification_delivery d WHERE d.state = 'pending'), etl._next_lateness_at()) END
+	SELECT CASE WHEN NOT etl._is_copy() THEN least((SELECT min(d.next_attempt_at) FROM etl.notification_delivery d WHERE d.state = 'pending'), etl._next_lateness_at() + (clock_timestamp() - etl._now())) END
 $$;
 COMMENT ON FUNCTION etl._next_notification_at() IS 'when a coordinator is needed next for what is to be told: a delivery to be tried, an interval that may be late; NULL: not at all';

@@ -112,6 +112,6 @@ COMMENT ON FUNCTION etl._note_run_end() IS 'trigger: counts a run that has ended
 
 -- What fixtures feed is no run, and a restored row no news.
 CREATE TRIGGER note_end_insert AFTER INSERT ON etl.run
-	FOR EACH ROW WHEN (new.ended_at IS NOT NULL AND new.trigger <> 'feed' AND new.queued_at >= pg_catalog.transaction_timestamp()) EXECUTE FUNCTION etl._note_run_end();
+	FOR EACH ROW WHEN (new.ended_at IS NOT NULL AND new.state <> 'skipped' AND new.trigger <> 'feed' AND new.queued_at >= pg_catalog.transaction_timestamp()) EXECUTE FUNCTION etl._note_run_end();
 CREATE TRIGGER note_end_update AFTER UPDATE OF state ON etl.run
-	FOR EACH ROW WHEN (old.ended_at IS NULL AND new.ended_at IS NOT NULL AND new.trigger <> 'feed') EXECUTE FUNCTION etl._note_run_end();
+	FOR EACH ROW WHEN (old.ended_at IS NULL AND new.ended_at IS NOT NULL AND new.state <> 'skipped' AND new.trigger <> 'feed') EXECUTE FUNCTION etl._note_run_end();

@@ -2,23 +2,15 @@
 
 CREATE FUNCTION etl._wake_coordinator_on_commit() RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'etl_wake_coordinator_on_commit';
-COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'wakes the coordinator of this database when the transaction commits';
+COMMENT ON FUNCTION etl._wake_coordinator_on_commit() IS 'what this transaction asks for is begun when it commits: wakes the coordinator of this database, or has one come';
 
 CREATE FUNCTION etl._cancel_as_owner(run bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	r etl.run;
+	r etl.run := etl._operated_run(run);
 BEGIN
-	SELECT * INTO r FROM etl.run x WHERE x.run_id = run;
-	IF NOT FOUND OR NOT (etl._may_operate(r.owner, etl._acting_role()) OR etl._is_member('etl_reader', etl._acting_role())) THEN
-		RAISE EXCEPTION 'run % does not exist', run
-			USING ERRCODE = 'undefined_object', HINT = 'etl.runs lists the runs you may see.';
-	ELSIF NOT etl._may_operate(r.owner, etl._acting_role()) THEN
-		RAISE EXCEPTION 'permission denied for run % of pipeline "%"', run, r.pipeline
-			USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', r.owner),
-				  HINT = 'Only its owner, members of the owner''s role or of etl_operator, and superusers may run, pause or cancel it.';
-	ELSIF r.state NOT IN ('queued', 'running') THEN
+	IF r.state NOT IN ('queued', 'running') THEN
 		RAISE EXCEPTION 'run % is not active', run
 			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('Its state is %s.', r.state),
 				  HINT = 'Only queued and running runs can be cancelled; etl.progress lists them.';
@@ -46,9 +38,14 @@ DECLARE
 	changed bigint;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
-	UPDATE etl.pipeline p SET paused = true
-	WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	WITH paused AS (
+		UPDATE etl.pipeline p SET paused = true
+		WHERE (_pause_as_owner.pipeline IS NULL OR p.pipeline = _pause_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND NOT p.paused
+		RETURNING p.pipeline),
+	unplanned AS (
+		UPDATE etl.schedule_state s SET due_at = NULL FROM paused p WHERE s.pipeline = p.pipeline)
+	SELECT count(*) INTO changed FROM paused;
+	PERFORM etl._wake_scheduler_on_commit();
 	RETURN changed;
 END
 $$;
@@ -61,7 +58,8 @@ CREATE FUNCTION etl._resume_as_owner(pipeline text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	changed bigint;
+	changed bigint := 0;
+	resumed text;
 	r etl.run;
 BEGIN
 	PERFORM etl._operated_pipeline(pipeline) WHERE pipeline IS NOT NULL;
@@ -73,21 +71,24 @@ BEGIN
 		DELETE FROM etl.instance;
 		PERFORM etl._claim_instance();
 		UPDATE etl.load l SET superseded_xid = NULL WHERE l.superseded_xid IS NOT NULL;	-- of another server
-	END IF;
-	-- runs that were active when the database was copied go on nowhere
-	IF etl._lock_holder('coordinator', 0) IS NULL THEN
+		-- runs that were active when the database was copied go on nowhere
 		PERFORM etl._repair();
-		FOR r IN SELECT * FROM etl.run x
-			WHERE x.state IN ('queued', 'running') AND etl._may_operate(x.owner, etl._acting_role())
-			  AND NOT EXISTS (SELECT FROM etl.task_run t JOIN etl._locks_held() h ON h.kind = etl._lock_kind('attempt') AND h.id = t.task_run_id
-							  WHERE t.run_id = x.run_id)
-		LOOP
+		FOR r IN SELECT * FROM etl.run x WHERE x.state IN ('queued', 'running') LOOP
 			PERFORM etl._end_run(r, CASE r.state WHEN 'queued' THEN 'cancelled' ELSE 'failed' END, NULL, '57P02', 'the server it ran on is gone', NULL, 'Run the interval again.');
 		END LOOP;
+		PERFORM etl._end_backfill(b, 'cancelled', 'the database was copied') FROM etl.backfill_request b WHERE b.state = 'running';
 	END IF;
-	UPDATE etl.pipeline p SET paused = false
-	WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	FOR resumed IN
+		UPDATE etl.pipeline p SET paused = false
+		WHERE (_resume_as_owner.pipeline IS NULL OR p.pipeline = _resume_as_owner.pipeline) AND etl._may_operate(p.owner, etl._acting_role()) AND p.paused
+		RETURNING p.pipeline
+	LOOP
+		PERFORM etl._plan_schedule(resumed);
+		changed := changed + 1;
+	END LOOP;
+	PERFORM etl._wake_scheduler_on_commit();
+	-- what waited while it was paused, and what a crash has left
+	PERFORM etl._wake_coordinator_on_commit();
 	RETURN changed;
 END
 $$;

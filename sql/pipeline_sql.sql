@@ -104,6 +104,17 @@ BEGIN
 			|| coalesce((SELECT string_agg(etl._argument(a.name, d ->> a.name), '' ORDER BY a.n) FROM unnest('{filter,mostly,scope}'::text[]) WITH ORDINALITY a(name, n)
 						 WHERE d ->> a.name IS NOT NULL), '')
 			|| options || E');\n';
+	WHEN 'call' THEN
+		RETURN coalesce((SELECT rtrim(pg_get_functiondef(p.oid), E'\n') || E';\n' FROM etl._call_candidates(target, d -> 'arguments') c JOIN pg_proc p ON p.oid = c.oid
+						 WHERE c.fits AND p.prolang IN (SELECT l.oid FROM pg_language l WHERE l.lanname IN ('sql', 'plpgsql'))
+						   AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e')), '')
+			|| format('SELECT etl.add_call(%L, %L', t.pipeline, target)
+			|| CASE WHEN d -> 'arguments' <> '{}' THEN etl._argument('arguments', d ->> 'arguments') ELSE '' END || depends
+			|| CASE WHEN d -> 'fills' <> '[]' THEN etl._argument('fills', (SELECT array_agg(f ORDER BY o)::text FROM jsonb_array_elements_text(d -> 'fills') WITH ORDINALITY e(f, o))) ELSE '' END
+			|| CASE WHEN d ->> 'trigger_rule' <> 'all_success' THEN etl._argument('trigger_rule', d ->> 'trigger_rule')
+					WHEN d ->> 'transaction' <> 'publication' THEN etl._argument('transaction', d ->> 'transaction') ELSE '' END
+			|| CASE WHEN t.task <> target THEN etl._argument('name', t.task) ELSE '' END
+			|| options || E');\n';
 	ELSE
 		RETURN '';
 	END CASE;

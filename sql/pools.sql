@@ -64,8 +64,8 @@ COMMENT ON FUNCTION etl.drop_pool(text) IS 'drops a pool no pipeline uses';
 
 CREATE VIEW etl.pools AS
 	SELECT p.pool, p.owner, p.slots, p.description,
-		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'running' AND t.pool = p.pool AND t.kind NOT IN ('load', 'check')) AS used,
-		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('queued', 'up_for_retry') AND t.pool = p.pool AND t.kind NOT IN ('load', 'check')) AS queued
+		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state = 'running' AND t.pool = p.pool AND t.part_of IS NULL) AS used,
+		   (SELECT pg_catalog.count(*) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('queued', 'up_for_retry') AND t.pool = p.pool AND t.part_of IS NULL) AS queued
 	FROM etl.pool p;
 COMMENT ON VIEW etl.pools IS 'named pools: their slots, how many attempts use them, and how many tasks of running runs wait';
 
@@ -80,3 +80,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION etl._check_pool(text) IS 'raises unless there is such a pool, or none is named';
+
+-- Whoever takes the last slot: the pool's row is locked until the claim commits.
+CREATE FUNCTION etl._has_free_slot(task_run_id bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	pool_name text;
+BEGIN
+	SELECT t.pool INTO pool_name FROM etl.task_run t WHERE t.task_run_id = _has_free_slot.task_run_id AND t.pool IS NOT NULL;
+	IF NOT FOUND THEN
+		RETURN true;
+	END IF;
+	PERFORM FROM etl.pool x WHERE x.pool = pool_name FOR UPDATE;
+	RETURN NOT FOUND OR (SELECT x.used < x.slots FROM etl.pools x WHERE x.pool = pool_name);
+END
+$$;
+COMMENT ON FUNCTION etl._has_free_slot(bigint) IS 'whether the pool of a task, if it has one, has a slot for it; no other claim gets it meanwhile';

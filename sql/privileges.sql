@@ -8,29 +8,30 @@
 
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
-	etl.check_results, etl.log, etl.templates, etl.published_loads, etl.freshness, etl.lineage, etl.state_transition, etl._declared_tasks, etl.registered_schema,
-	etl.rate_budgets, etl.pipeline_days, etl.pipeline_statistics, etl.notifications, etl.notification_log TO PUBLIC;
+	etl.check_waivers, etl.backfills, etl.backfill_intervals, etl.check_results, etl.log, etl.templates, etl.published_loads, etl.freshness, etl.lineage, etl.state_transition, etl._declared_tasks, etl.registered_schema,
+	etl.rate_budgets, etl._schedules, etl.pipeline_days, etl.pipeline_statistics, etl.notifications, etl.notification_log TO PUBLIC;
 
 -- ----------------------------------------------------------------- what all may call
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
-GRANT EXECUTE ON ROUTINE @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark,
+GRANT EXECUTE ON ROUTINE etl.add_call, etl.drop_task, etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.prune_history, etl.add_notification, etl.drop_notification, etl.latest_interval, etl.schedule_with_pg_cron, etl.unschedule_with_pg_cron TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
 	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
-	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_castable TO PUBLIC;
+	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
-GRANT EXECUTE ON FUNCTION etl._owns, etl._may_see, etl._is_copy, etl._activity, etl._depends_on, etl._rebuildable_since, etl._full_name,
+GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfill, etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._full_name,
 	etl._request_status, etl._request_results, etl._request_failure, etl._rate_limit_windows,
 	etl._own_pipeline, etl._save_pipeline, etl._alter_pipeline, etl._forget_pipeline, etl._forget_loads, etl._save_task, etl._write_task, etl._readers, etl._remember_reader, etl._published_relations, etl._grant_target, etl._check_reader, etl._forget_target_state, etl._set_template,
 	etl._parse_name, etl._relation, etl._ensure_schema, etl._derived_name, etl._column_list,
-	etl._check_option_names, etl._default_settings, etl._settings, etl._other_settings, etl._settings_of_options, etl._check_name, etl._check_pool, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
+	etl._check_option_names, etl._default_settings, etl._settings, etl._other_settings, etl._settings_of_options, etl._check_name, etl._check_pool, etl._check_task_settings, etl._task_setting_names, etl._own_settings, etl._apply_settings, etl._check_pipeline_settings, etl._check_setting, etl._check_name,
+	etl._call_parameters, etl._call_candidates, etl._resolve_call, etl._call_placeholders, etl._call_values, etl._check_call_arguments, etl._expand, etl._encode_url, etl._publish_mode, etl._notice_schedule, etl._check_pagination, etl._check_source, etl._guess_records, etl._check_text_map,
 	etl._check_format, etl._check_csv_options, etl._check_format_pagination, etl._check_charset, etl._reads_zstd, etl._read_page,
 	etl._check_body, etl._body_strings, etl._check_path, etl._check_task_headers, etl._check_method, etl._check_body_parameter, etl._is_graphql, etl._is_graphql_body,
 	etl._check_error_rule, etl._check_error_rules, etl._check_interval_settings, etl._check_watermark, etl._watermark_less_lag, etl._watermark_value, etl._watermark_compare, etl._record_time,
@@ -54,16 +55,19 @@ GRANT EXECUTE ON FUNCTION etl._prune_history, etl._statistics_since, etl._durati
 GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
 	etl._lock_holder, etl._locks_held, etl._fence_load,
 	etl._begin_extract, etl._open_load, etl._run_of_load, etl._read_items, etl._set_load_items, etl._load_position, etl._load_pagination, etl._keep_pagination,
-	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._held_slice, etl._reuse_slice, etl._reuse_quarantined, etl._commit_slices,
+	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._held_slices, etl._reuse_quarantined, etl._commit_slices,
 	etl._route_records, etl._count_routed, etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._skip_load_ids,
 	etl._give_own_partition, etl._record_partition, etl._give_shared_partition, etl._record_shared_partition, etl._shared_partition_start,
-	etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
+	etl._call, etl._begin_call, etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
 	etl._reconcile, etl._expire_loads, etl._reclaim, etl._reclaim_after, etl._reclaimable_loads, etl._raw_tables_of, etl._mark_reclaimed,
 	etl._partition_of_key, etl._partition_is_unneeded,
 	etl._equality_operator, etl._same, etl._key_match, etl._materialize_source, etl._check_source_keys,
 	etl._observations_follow, etl._prepare_target, etl._prepare_targets, etl._record_view_columns,
 	etl._partition_bounds, etl._period_start, etl._usual_period, etl._ensure_partitions, etl._retained_targets_of, etl._drop_expired_partition,
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
+	etl._resolve_lookup, etl._resolve_lookups, etl._note_dimension_change, etl._sync_lookups, etl._check_unknown_member, etl._unknown_member_key, etl._ensure_unknown_member,
+	etl._lookup_moment, etl._lookup_condition, etl._lookup_value, etl._lookup_parts, etl._with_lookups, etl._repair_lookups,
+	etl._clipped, etl._free_name, etl._snake_case, etl._scaffold_fields, etl._scaffold_value, etl._scaffold_views, etl._explain_extract, etl._explain_load, etl._estimated_rows,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
@@ -76,9 +80,16 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 GRANT SELECT ON etl.replayed, etl.schema_drift TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.infer_schema, etl._infer_schema, etl.replay_quarantine, etl.correct_quarantined,
 	etl._check_contract, etl._schema_fields, etl._schema_reference, etl._schema_branches, etl._schema_types, etl._path_of_member,
-	etl._task_name, etl._replay_load, etl._lock_replayable_load, etl._next_quarantined, etl._settle_replay, etl._judge_for_load,
+	etl._task_name, etl._replay_load, etl._lock_replayable_load, etl._next_quarantined, etl._settle_replay, etl._judge_for_load, etl._load_of_time,
 	etl._judge_records, etl._insert_replayed, etl._record_time,
 	etl._load_shape, etl._expected_fields, etl._save_shape, etl._record_drift TO PUBLIC;
+
+-- Operations, and what people read of them.
+GRANT SELECT ON etl.backfills, etl.backfill_intervals, etl.check_waivers TO PUBLIC;
+GRANT EXECUTE ON FUNCTION etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose,
+	etl._run_status, etl._instant_in, etl._request_backfill,
+	etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next,
+	etl.replace_view, etl._replace_view, etl._views_on, etl._view_attire, etl._view_head, etl._dress_view TO PUBLIC;
 
 -- ------------------------------------------------------------------ what roles may
 

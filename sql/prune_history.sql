@@ -11,7 +11,7 @@ CREATE TABLE etl.pruned_interval (
 	intervals tstzmultirange NOT NULL,
 	PRIMARY KEY (pipeline, owner)
 );
-COMMENT ON TABLE etl.pruned_interval IS 'the data intervals whose successful runs have been pruned, as ranges: asked by etl._has_succeeded';
+COMMENT ON TABLE etl.pruned_interval IS 'the data intervals whose successful runs have been pruned, as ranges: asked by etl._succeeded_long_ago';
 
 CREATE TABLE etl.maintenance (
 	task	text PRIMARY KEY,
@@ -25,8 +25,6 @@ SELECT pg_catalog.pg_extension_config_dump('etl.pruned_interval', '');
 -- those of a pipeline that runs once a year.
 CREATE INDEX run_pipeline ON etl.run (pipeline, (-run_id));
 CREATE INDEX run_success ON etl.run (pipeline, data_interval_end) WHERE state = 'success';
-CREATE INDEX run_open_interval ON etl.run (pipeline, data_interval_start) WHERE interval_is_open AND state = 'success';
-CREATE INDEX run_ended ON etl.run (pipeline, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX run_failed ON etl.run (ended_at) WHERE state = 'failed';
 CREATE INDEX load_run ON etl.load (run_id);
 CREATE INDEX load_expired ON etl.load (pipeline, data_interval_end) WHERE state = 'expired';
@@ -47,15 +45,13 @@ ALTER TABLE etl.load SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_anal
 ALTER TABLE etl.slice SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 ALTER TABLE etl.log_entry SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
-CREATE FUNCTION etl._has_succeeded(pipeline text, interval_start timestamptz, interval_end timestamptz) RETURNS boolean
+CREATE FUNCTION etl._succeeded_long_ago(pipeline text, interval_start timestamptz, interval_end timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = _has_succeeded.pipeline AND r.data_interval_start = interval_start
-				   AND r.data_interval_end = interval_end AND r.state = 'success')
-		OR EXISTS (SELECT FROM etl.pruned_interval i JOIN etl.pipeline p USING (pipeline, owner)
-				   WHERE i.pipeline = _has_succeeded.pipeline AND i.intervals @> tstzrange(interval_start, interval_end))
+	SELECT EXISTS (SELECT FROM etl.pruned_interval i JOIN etl.pipeline p USING (pipeline, owner)
+				   WHERE i.pipeline = _succeeded_long_ago.pipeline AND i.intervals @> tstzrange(interval_start, interval_end))
 $$;
-COMMENT ON FUNCTION etl._has_succeeded(text, timestamptz, timestamptz) IS 'whether a run of an interval has ever succeeded, also if it has been pruned since';
+COMMENT ON FUNCTION etl._succeeded_long_ago(text, timestamptz, timestamptz) IS 'whether an interval has had a successful run that has been pruned since';
 
 -- A time that is -1 is for ever: NULL.
 CREATE FUNCTION etl._kept_for(setting text) RETURNS interval
@@ -97,10 +93,12 @@ AS $$
 	SELECT r.run_id FROM etl.run r WHERE r.pipeline = _needed_runs.pipeline AND r.interval_is_open AND r.state = 'success'
 	  AND NOT EXISTS (SELECT FROM etl.run y WHERE y.pipeline = r.pipeline AND y.data_interval_start = r.data_interval_start AND y.state = 'success' AND y.run_id > r.run_id)
 	UNION
+	SELECT i.run_id FROM etl.backfill_request b JOIN etl.backfill_interval i USING (backfill_id) WHERE b.pipeline = _needed_runs.pipeline AND b.state = 'running' AND i.run_id IS NOT NULL
+	UNION
 	-- their loads are gone on with
 	SELECT l.run_id FROM etl.load l WHERE l.pipeline = _needed_runs.pipeline AND l.state IN ('loading', 'complete')
 $$;
-COMMENT ON FUNCTION etl._needed_runs(text) IS 'runs of a pipeline that are never pruned: the latest success, also of each target, open intervals, loads not yet published';
+COMMENT ON FUNCTION etl._needed_runs(text) IS 'runs of a pipeline that are never pruned: the latest success, also of each target, open intervals, backfills under way, loads not yet published';
 
 -- The latest few stay whatever their age: a yearly pipeline has a past, too.
 CREATE FUNCTION etl._runs_to_prune(rule etl._history_rule, how_many integer) RETURNS SETOF bigint
@@ -152,6 +150,7 @@ BEGIN
 	DELETE FROM etl.check_result c WHERE c.run_id = ANY (runs);
 	DELETE FROM etl.log_entry e WHERE e.run_id = ANY (runs);
 	DELETE FROM etl.cancel_request q WHERE q.run_id = ANY (runs);
+	DELETE FROM etl.check_waiver w WHERE w.run_id = ANY (runs);
 	DELETE FROM etl.run r WHERE r.run_id = ANY (runs);
 	RETURN cardinality(runs);
 END
@@ -179,6 +178,7 @@ BEGIN
 	DELETE FROM etl.load_item i WHERE i.load_id = ANY (loads);
 	DELETE FROM etl.item_error e WHERE e.load_id = ANY (loads);
 	DELETE FROM etl.load_watermark w WHERE w.load_id = ANY (loads);
+	DELETE FROM etl.slice_watermark w WHERE w.load_id = ANY (loads);
 	DELETE FROM etl.load_shape h WHERE h.load_id = ANY (loads);
 	DELETE FROM etl.quarantined_record q WHERE q.load_id = ANY (loads);
 	DELETE FROM etl.load l WHERE l.load_id = ANY (loads);
@@ -253,6 +253,7 @@ DECLARE
 	results bigint;
 	entries bigint;
 	deliveries bigint;
+	backfills bigint[];
 BEGIN
 	DELETE FROM etl.check_result c WHERE c.check_result_id = ANY (ARRAY(
 		SELECT x.check_result_id FROM etl.check_result x
@@ -266,12 +267,15 @@ BEGIN
 		SELECT x.delivery_id FROM etl.notification_delivery x
 		WHERE x.ended_at < now() - rule.keep_history AND x.pipeline = rule.pipeline ORDER BY x.ended_at LIMIT how_many));
 	GET DIAGNOSTICS deliveries = ROW_COUNT;
+	WITH gone AS (DELETE FROM etl.backfill_request b WHERE b.pipeline = rule.pipeline AND b.ended_at < now() - rule.keep_history RETURNING b.backfill_id)
+	SELECT coalesce(array_agg(g.backfill_id), '{}') INTO backfills FROM gone g;
+	DELETE FROM etl.backfill_interval i WHERE i.backfill_id = ANY (backfills);
 	DELETE FROM etl.pipeline_day d WHERE d.pipeline = rule.pipeline AND d.day < current_date - 1826;
 	DELETE FROM etl.pipeline_duration d WHERE d.pipeline = rule.pipeline AND d.day < current_date - 1826;
-	RETURN results + entries + deliveries;
+	RETURN results + entries + deliveries + cardinality(backfills);
 END
 $$;
-COMMENT ON FUNCTION etl._prune_others(etl._history_rule, integer) IS 'deletes results of checks by hand, log entries of no run, what notifications sent, and statistics of days more than five years ago; returns how many of the former';
+COMMENT ON FUNCTION etl._prune_others(etl._history_rule, integer) IS 'deletes results of checks by hand, log entries of no run, what notifications sent, backfills, and statistics of days more than five years ago; returns how many of the former';
 
 CREATE FUNCTION etl._prune_pipeline(rule etl._history_rule, how_many integer,
 	OUT runs bigint, OUT loads bigint, OUT load_details bigint, OUT quarantined_records bigint, OUT other_entries bigint)

@@ -8,12 +8,15 @@ DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 BEGIN
 	RETURN QUERY
-	SELECT c.relation::oid
+	SELECT DISTINCT c.relation::oid
 	FROM etl.run r
-	JOIN etl.task_run l ON l.run_id = r.run_id AND l.kind = 'load'
+	JOIN etl.task_run l ON l.run_id = r.run_id AND l.kind IN ('load', 'call') AND (l.task_run_id = t.task_run_id OR l.part_of = t.task_run_id) AND l.state <> 'skipped'
 	JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = l.task
-	CROSS JOIN LATERAL (VALUES (etl._relation(d.target_schema, d.target_name)), (etl._relation(d.target_schema, ('obs_' || d.target_name)::name)),
-			(etl._relation(d.target_schema, ('snp_' || d.target_name)::name))) c(relation)
+	CROSS JOIN LATERAL (
+		SELECT etl._relation(d.target_schema, (x.prefix || d.target_name)::name) FROM unnest('{"",obs_,snp_}'::text[]) x(prefix) WHERE l.kind = 'load'
+		UNION ALL
+		SELECT f.relation FROM jsonb_array_elements_text(d.definition -> 'fills') y, etl._parse_name(y) n, etl._relation(n.schema_name, n.relation_name) f(relation)
+		WHERE l.kind = 'call' AND EXISTS (SELECT FROM pg_class k WHERE k.oid = f.relation AND k.relkind IN ('r', 'p'))) c(relation)
 	WHERE r.run_id = t.run_id AND c.relation IS NOT NULL
 	ORDER BY 1;
 END
@@ -51,10 +54,10 @@ BEGIN
 	RETURN QUERY
 	SELECT l.task, l.load_id, l.shared_partition_key, l.target_schema, l.target_name, l.fetched, l.loaded, l.quarantined,
 		   (SELECT count(*) FROM etl.quarantined_record q WHERE q.load_id = l.load_id AND q.replayed_at IS NULL)
-	FROM etl.load l WHERE l.run_id = t.run_id AND l.state = 'complete' ORDER BY l.load_id;
+	FROM etl.load l WHERE l.run_id = t.run_id AND l.state = 'complete' AND t.kind = 'publish' AND l.task = ANY (t.depends_on) ORDER BY l.load_id;
 END
 $$;
-COMMENT ON FUNCTION etl._publish_loads(bigint, integer) IS 'the complete loads of a run, with their counts';
+COMMENT ON FUNCTION etl._publish_loads(bigint, integer) IS 'the complete loads that a publication makes visible, with their counts';
 
 -- fetched = loaded + quarantined, counted anew from the rows themselves on every run.
 CREATE FUNCTION etl._reconcile(l record) RETURNS void
@@ -77,7 +80,7 @@ COMMENT ON FUNCTION etl._reconcile(record) IS 'raises unless every fetched recor
 
 CREATE FUNCTION etl._publish_steps(task_run_id bigint, attempt integer)
 RETURNS TABLE (pipeline text, timezone text, run_id bigint, data_interval_start timestamptz, data_interval_end timestamptz, run_date date,
-	task text, kind text, target_schema name, target_name name, definition jsonb, latest_interval timestamptz, step integer, steps integer)
+	task text, kind text, target_schema name, target_name name, definition jsonb, latest_interval timestamptz, waived text, step integer, steps integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -86,16 +89,17 @@ BEGIN
 	RETURN QUERY
 	SELECT r.pipeline, r.timezone, r.run_id, r.data_interval_start, r.data_interval_end, r.run_date,
 		   x.task, x.kind, d.target_schema, d.target_name, d.definition, s.latest_interval,
+		   (SELECT format('waived by %s: %s', w.waived_by, w.reason) FROM etl.check_waiver w WHERE w.run_id = r.run_id AND w.check_name = x.task),
 		   row_number() OVER (ORDER BY x.position)::integer, count(*) OVER ()::integer
 	FROM etl.run r
-	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind IN ('load', 'check')
+	JOIN etl.task_run x ON x.run_id = r.run_id AND (x.part_of = t.task_run_id OR x.task_run_id = t.task_run_id AND x.kind <> 'publish') AND x.state <> 'skipped'
 	LEFT JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = x.task
 	LEFT JOIN etl.target_state s ON s.pipeline = r.pipeline AND s.task = x.task
 	WHERE r.run_id = t.run_id
 	ORDER BY x.position;
 END
 $$;
-COMMENT ON FUNCTION etl._publish_steps(bigint, integer) IS 'the loads and checks of a publication, in order';
+COMMENT ON FUNCTION etl._publish_steps(bigint, integer) IS 'the loads, calls and checks of a publication, in order';
 
 -- The publication itself, as the owner.  What it finds out it notes (etl._note) besides
 -- returning it, so that the evidence outlives a rollback.
@@ -130,6 +134,9 @@ BEGIN
 			counts := etl._load_target(s.pipeline, s.task, s.timezone, s.definition, etl._relation(s.target_schema, s.target_name), s.latest_interval);
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'inserted', counts.inserted, 'updated', counts.updated, 'deleted', counts.deleted, 'unchanged', counts.unchanged));
+		ELSIF s.kind = 'call' THEN
+			PERFORM etl._call(etl._full_name(s.target_schema, s.target_name), s.definition, s.timezone);
+			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp()));
 		ELSE
 			IF etl._relation(s.target_schema, s.target_name) IS NULL THEN
 				RAISE EXCEPTION 'relation "%" of check "%" does not exist', etl._full_name(s.target_schema, s.target_name), s.task
@@ -138,9 +145,9 @@ BEGIN
 			c := etl._run_check(s.pipeline, s.task, s.timezone, etl._relation(s.target_schema, s.target_name), s.definition, false);
 			PERFORM etl._note(jsonb_build_object('task', s.task, 'kind', s.kind, 'started_at', began, 'ended_at', clock_timestamp(),
 				'target', etl._full_name(s.target_schema, s.target_name), 'check_type', s.definition ->> 'check_type',
-				'severity', c.severity, 'passed', c.passed, 'failing_rows', c.failing_rows,
+				'severity', c.severity, 'waived', s.waived, 'passed', c.passed, 'failing_rows', c.failing_rows,
 				'figure', c.figure, 'threshold', c.threshold, 'sample', c.sample));
-			IF NOT c.passed AND c.severity = 'error' THEN
+			IF NOT c.passed AND c.severity = 'error' AND s.waived IS NULL THEN
 				failures := failures || format('check "%s" on %s: %s found, %s allowed', s.task,
 					etl._full_name(s.target_schema, s.target_name), concat_ws(' ', c.figure, c.unit), c.threshold);
 			END IF;
@@ -168,24 +175,27 @@ BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	-- the last note of a task is the one that counts; a task without an end is the one that failed
 	FOR e IN SELECT DISTINCT ON (n.value ->> 'task') n.value FROM jsonb_array_elements(evidence) WITH ORDINALITY n(value, o) ORDER BY n.value ->> 'task', o DESC LOOP
-		failed := CASE WHEN e ->> 'kind' = 'check' AND e ? 'passed' AND NOT (e ->> 'passed')::boolean AND e ->> 'severity' = 'error'
+		failed := CASE WHEN e ->> 'kind' = 'check' AND e ? 'passed' AND NOT (e ->> 'passed')::boolean AND e ->> 'severity' = 'error' AND e ->> 'waived' IS NULL
 					   THEN format('%s found, %s', e ->> 'figure', e ->> 'threshold') END;
 		UPDATE etl.task_run x SET
-			state = CASE WHEN outcome = 'retried' THEN 'queued'
+			state = CASE WHEN x.part_of IS NULL THEN x.state		-- the whole: whoever calls this decides
+						 WHEN outcome = 'retried' THEN 'queued'
 						 WHEN failed IS NOT NULL OR NOT e ? 'ended_at' THEN CASE outcome WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END
 						 WHEN outcome = 'published' OR e ->> 'kind' = 'check' THEN 'success' ELSE 'upstream_failed' END,
-			started_at = (e ->> 'started_at')::timestamptz, ended_at = (e ->> 'ended_at')::timestamptz,
+			started_at = CASE WHEN x.part_of IS NULL THEN x.started_at ELSE (e ->> 'started_at')::timestamptz END,
+			ended_at = CASE WHEN x.part_of IS NULL THEN x.ended_at ELSE (e ->> 'ended_at')::timestamptz END,
 			inserted = (e ->> 'inserted')::bigint, updated = (e ->> 'updated')::bigint,
 			deleted = (e ->> 'deleted')::bigint, unchanged = (e ->> 'unchanged')::bigint,
-			error_code = CASE WHEN failed IS NOT NULL THEN '23514' END, error_message = failed
-		WHERE x.run_id = t.run_id AND x.task = e ->> 'task';
+			error_code = CASE WHEN x.part_of IS NULL THEN x.error_code WHEN failed IS NOT NULL THEN '23514' END,
+			error_message = CASE WHEN x.part_of IS NULL THEN x.error_message ELSE failed END
+		WHERE x.run_id = t.run_id AND x.task = e ->> 'task' AND (x.task_run_id = t.task_run_id OR x.part_of = t.task_run_id);
 		IF e ? 'passed' THEN
 			INSERT INTO etl.check_result (run_id, pipeline, check_name, target, check_type, severity, passed, failing_rows, figure, threshold, sample, attempt)
 			VALUES (t.run_id, r.pipeline, e ->> 'task', e ->> 'target', e ->> 'check_type', e ->> 'severity', (e ->> 'passed')::boolean,
 					(e ->> 'failing_rows')::bigint, e ->> 'figure', e ->> 'threshold', e -> 'sample', t.attempt);
 			IF NOT (e ->> 'passed')::boolean THEN
-				PERFORM etl._write_log(CASE e ->> 'severity' WHEN 'error' THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
-					format('check "%s" on %s failed: %s found, %s', e ->> 'task', e ->> 'target', e ->> 'figure', e ->> 'threshold'));
+				PERFORM etl._write_log(CASE WHEN e ->> 'severity' = 'error' AND e ->> 'waived' IS NULL THEN 'ERROR' ELSE 'WARN' END, r.pipeline, t.run_id, e ->> 'task',
+					format('check "%s" on %s failed: %s found, %s', e ->> 'task', e ->> 'target', e ->> 'figure', e ->> 'threshold') || coalesce(', ' || (e ->> 'waived'), ''));
 			END IF;
 		END IF;
 		IF outcome = 'published' AND e ->> 'kind' = 'load' THEN
@@ -193,8 +203,8 @@ BEGIN
 			ON CONFLICT ON CONSTRAINT target_state_pkey DO UPDATE SET latest_interval = greatest(s.latest_interval, excluded.latest_interval);
 		END IF;
 	END LOOP;
-	UPDATE etl.task_run x SET state = CASE WHEN outcome = 'retried' THEN 'queued' ELSE 'upstream_failed' END
-	WHERE x.run_id = t.run_id AND x.kind IN ('load', 'check') AND x.state = 'running';
+	UPDATE etl.task_run x SET state = CASE outcome WHEN 'retried' THEN 'queued' WHEN 'cancelled' THEN 'cancelled' ELSE 'upstream_failed' END
+	WHERE x.run_id = t.run_id AND x.part_of = t.task_run_id AND x.state = 'running';
 END
 $$;
 COMMENT ON FUNCTION etl._record_evidence(etl.task_run, jsonb, text) IS 'writes counts, check results and states of a publication, kept also when it was rolled back';
@@ -204,7 +214,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM etl._record_evidence(etl._fence(task_run_id, attempt), evidence, 'published');
-	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(),
+	UPDATE etl.task_run x SET state = 'success', ended_at = clock_timestamp(), overdue_at = NULL,
 		error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL
 	WHERE x.task_run_id = _finish_publish.task_run_id;
 	UPDATE etl.task_attempt a SET state = 'success', ended_at = clock_timestamp()
@@ -242,6 +252,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT DISTINCT l.target_schema, l.target_name
 	FROM etl.task_run t JOIN etl.run r USING (run_id) JOIN etl.load l ON l.run_id = r.run_id
-	WHERE t.task_run_id = _raw_tables_of.task_run_id AND r.owner = session_user
+	WHERE t.task_run_id = _raw_tables_of.task_run_id AND r.owner = session_user AND t.kind = 'publish' AND l.task = ANY (t.depends_on)
 $$;
-COMMENT ON FUNCTION etl._raw_tables_of(bigint) IS 'the raw tables a run loaded into';
+COMMENT ON FUNCTION etl._raw_tables_of(bigint) IS 'the raw tables that a publication made loads of visible';

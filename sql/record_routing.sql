@@ -9,73 +9,69 @@ COMMENT ON FUNCTION etl._record_time(jsonb) IS 'a string as timestamptz reads it
 CREATE TYPE etl._route AS (record_number integer, action text, load_id bigint, reason text);
 COMMENT ON TYPE etl._route IS 'what becomes of a record that does not simply belong to its load: skip, quarantine or another load';
 
--- Records at the watermark, or within its lag, that were loaded before are told by a digest;
--- so many are remembered.
-CREATE FUNCTION etl._remembered_digests() RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT 10000 $$;
-COMMENT ON FUNCTION etl._remembered_digests() IS 'how many records at a watermark are remembered, to tell those that are sent again';
-
+-- What a record is left out for is known from where the load began; how far the load got is
+-- noted a page at a time and summed up when it is complete (etl._settle_watermarks).
 CREATE FUNCTION etl._route_by_watermark(l etl.load, watermark jsonb, on_rerun text, item jsonb, payloads jsonb[]) RETURNS SETOF etl._route
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	w etl.load_watermark := etl._begin_watermark(l, watermark, on_rerun, etl._watermark_item(watermark, item));
 	type CONSTANT text := watermark ->> 'type';
-	path CONSTANT text[] := etl.json_path_keys(watermark ->> 'cursor');
-	lag CONSTANT text := watermark ->> 'lag';
-	floor CONSTANT text := etl._watermark_less_lag(w.start_value, type, lag);
-	r record;
-	reached CONSTANT text := coalesce(w.value, etl._watermark_value(to_jsonb(w.start_value), type));
+	on_missing CONSTANT text := watermark ->> 'on_missing';
+	floor CONSTANT text := etl._watermark_less_lag(w.start_value, type, watermark ->> 'lag');
+	wanting integer;
+	routes etl._route[];
+	loaded text[];
+	loaded_digests text[];
 	highest text;
 	floor_of_highest text;
-	digests text[];
-	digest_values text[];
 BEGIN
-	FOR r IN SELECT (p.n - 1)::integer AS n, etl._watermark_value(p.payload #> path, type) AS value, md5(p.payload::text) AS digest
-			 FROM unnest(payloads) WITH ORDINALITY p(payload, n) LOOP
-		IF r.value IS NULL THEN
-			IF watermark ->> 'on_missing' = 'fail' THEN
-				RAISE EXCEPTION 'record % has no value of type % at %', r.n + 1, type, watermark ->> 'cursor'
-					USING ERRCODE = 'not_null_violation', DETAIL = format('The record begins: %s', left(payloads[r.n + 1]::text, 200)),
-						  HINT = 'The watermark of the task reads it there; "on_missing" says what becomes of such records: fail, load or skip.';
-			ELSIF watermark ->> 'on_missing' = 'skip' THEN
-				RETURN NEXT (r.n, 'skip', NULL, 'no cursor')::etl._route;
-			END IF;
-		ELSIF etl._watermark_compare(r.value, floor, type) < 0 THEN
-			RETURN NEXT (r.n, 'skip', NULL, 'below the watermark')::etl._route;
-		ELSIF etl._watermark_compare(r.value, w.ceiling, type) > 0 THEN
-			RETURN NEXT (r.n, 'skip', NULL, 'in a later load')::etl._route;
-		ELSIF etl._watermark_compare(r.value, w.start_value, type) <= 0 AND r.digest = ANY (w.start_seen) THEN
-			RETURN NEXT (r.n, 'skip', NULL, 'loaded before')::etl._route;
-		ELSE
-			IF highest IS NULL OR etl._watermark_compare(r.value, highest, type) > 0 THEN
-				highest := r.value;
-			END IF;
-			digests := digests || r.digest;
-			digest_values := digest_values || r.value;
-		END IF;
-	END LOOP;
-	IF highest IS NOT NULL THEN
-		-- what came late is below: remembered, it moves nothing back
-		IF etl._watermark_compare(highest, reached, type) < 0 THEN
-			highest := reached;
-		END IF;
-		floor_of_highest := etl._watermark_less_lag(highest, type, lag);
-		-- what is below the new floor will not be sent again
-		SELECT array_agg(d.digest) INTO w.seen
-		FROM (SELECT DISTINCT x.digest FROM (
-				SELECT s.digest, NULL::text AS value FROM unnest(w.seen) s(digest)
-				WHERE highest = reached OR lag IS NOT NULL
-				UNION ALL SELECT d.digest, d.value FROM unnest(digests, digest_values) d(digest, value)) x
-			  WHERE x.value IS NULL OR etl._watermark_compare(x.value, floor_of_highest, type) >= 0
-			  LIMIT etl._remembered_digests()) d;
-		UPDATE etl.load_watermark x SET value = highest, seen = coalesce(w.seen, '{}')
-		WHERE x.load_id = w.load_id AND x.item = w.item;
+	WITH r AS MATERIALIZED (
+		SELECT (p.n - 1)::integer AS n, etl._watermark_value(p.payload #> etl.json_path_keys(watermark ->> 'cursor'), type) AS value, md5(p.payload::text) AS digest
+		FROM unnest(payloads) WITH ORDINALITY p(payload, n)
+	), judged AS MATERIALIZED (
+		SELECT r.n, r.value, r.digest, CASE
+			WHEN r.value IS NULL THEN CASE on_missing WHEN 'skip' THEN 'no cursor' END
+			WHEN etl._watermark_compare(r.value, floor, type) < 0 THEN 'below the watermark'
+			WHEN etl._watermark_compare(r.value, w.ceiling, type) > 0 THEN 'in a later load'
+			WHEN etl._watermark_compare(r.value, w.start_value, type) <= 0 AND r.digest IN (SELECT unnest(w.start_seen)) THEN 'loaded before'
+			END AS reason
+		FROM r)
+	SELECT min(j.n) FILTER (WHERE j.value IS NULL AND on_missing = 'fail'),
+		   array_agg((j.n, 'skip', NULL, j.reason)::etl._route ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL),
+		   array_agg(j.value ORDER BY j.n) FILTER (WHERE j.reason IS NULL AND j.value IS NOT NULL),
+		   array_agg(j.digest ORDER BY j.n) FILTER (WHERE j.reason IS NULL AND j.value IS NOT NULL)
+	INTO wanting, routes, loaded, loaded_digests FROM judged j;
+	IF wanting IS NOT NULL THEN
+		RAISE EXCEPTION 'record % has no value of type % at %', wanting + 1, type, watermark ->> 'cursor'
+			USING ERRCODE = 'not_null_violation', DETAIL = format('The record begins: %s', left(payloads[wanting + 1]::text, 200)),
+				  HINT = 'The watermark of the task reads it there; "on_missing" says what becomes of such records: fail, load or skip.';
 	END IF;
+	IF loaded IS NOT NULL THEN
+		highest := etl._highest_watermark(loaded, type);
+		floor_of_highest := etl._watermark_less_lag(highest, type, watermark ->> 'lag');
+		-- what is below will not be sent again
+		INSERT INTO etl.slice_watermark (load_id, item, value, digests, digest_values)
+		SELECT l.load_id, w.item, highest, array_agg(x.digest), array_agg(x.value)
+		FROM unnest(loaded, loaded_digests) x(value, digest) WHERE etl._watermark_compare(x.value, floor_of_highest, type) >= 0;
+	END IF;
+	RETURN QUERY SELECT * FROM unnest(routes);
 END
 $$;
 COMMENT ON FUNCTION etl._route_by_watermark(etl.load, jsonb, text, jsonb, jsonb[]) IS
-	'leaves out records that were loaded before, and moves the load''s watermark on';
+	'leaves out records that were loaded before, and notes how far the others take the load';
+
+-- The load that a fetch puts a record of a time into: its own, or one for which it fetches along.
+CREATE FUNCTION etl._load_of_time(l etl.load, at timestamptz) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT l.load_id WHERE at >= l.data_interval_start AND at < l.data_interval_end
+	UNION ALL
+	SELECT (x ->> 'load_id')::bigint FROM jsonb_array_elements(l.routes) x
+	WHERE at >= (x ->> 'start')::timestamptz AND at < (x ->> 'end')::timestamptz
+	LIMIT 1
+$$;
+COMMENT ON FUNCTION etl._load_of_time(etl.load, timestamptz) IS 'the load that a record of a time belongs to, of those that a fetch fills; NULL: none';
 
 CREATE FUNCTION etl._route_by_time(l etl.load, record_time text, payloads jsonb[]) RETURNS SETOF etl._route
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -87,12 +83,7 @@ AS $$
 				 WHEN o.load_id IS NULL THEN 'of another interval' END)::etl._route
 	FROM unnest(payloads) WITH ORDINALITY p(payload, n)
 	CROSS JOIN LATERAL (SELECT etl._record_time(p.payload #> etl.json_path_keys(record_time)) AS at) t
-	LEFT JOIN LATERAL (
-		SELECT l.load_id WHERE t.at >= l.data_interval_start AND t.at < l.data_interval_end
-		UNION ALL
-		SELECT (x ->> 'load_id')::bigint FROM jsonb_array_elements(l.routes) x
-		WHERE t.at >= (x ->> 'start')::timestamptz AND t.at < (x ->> 'end')::timestamptz
-		LIMIT 1) o ON true
+	LEFT JOIN LATERAL etl._load_of_time(l, t.at) o(load_id) ON true
 	WHERE o.load_id IS DISTINCT FROM l.load_id
 $$;
 COMMENT ON FUNCTION etl._route_by_time(etl.load, text, jsonb[]) IS 'the load of each record by its time, where it is not the one it was fetched for';

@@ -56,7 +56,7 @@ DECLARE
 BEGIN
 	UPDATE etl.load l SET state = 'expired', superseded_at = clock_timestamp(), superseded_xid = pg_current_xact_id()
 	FROM etl.task_run x JOIN etl.run r USING (run_id) JOIN etl.task t ON t.pipeline = r.pipeline AND t.kind = 'extract' AND t.definition ? 'retain'
-	WHERE x.task_run_id = _expire_loads.task_run_id AND r.owner = session_user
+	WHERE x.task_run_id = _expire_loads.task_run_id AND r.owner = session_user AND x.kind = 'publish'
 	  AND l.pipeline = t.pipeline AND l.task = t.task AND l.owner = r.owner AND l.state = 'published'
 	  AND l.data_interval_end < etl._now() - (t.definition ->> 'retain')::interval;
 	GET DIAGNOSTICS expired = ROW_COUNT;
@@ -66,7 +66,7 @@ $$;
 COMMENT ON FUNCTION etl._expire_loads(bigint) IS 'hides the loads of a run''s pipeline that are older than their task keeps them';
 
 CREATE FUNCTION etl._rebuildable_since(pipeline text) RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT max(l.data_interval_end) FROM etl.load l JOIN etl.pipeline p USING (pipeline)
 	WHERE l.pipeline = _rebuildable_since.pipeline AND l.owner = p.owner AND l.state = 'expired'

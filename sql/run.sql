@@ -41,7 +41,10 @@ BEGIN
 		SELECT string_agg(format('%s %s %s: attempt %s failed (%s), the next one is at %s', x.pipeline, x.run_date, t.task, t.attempt, t.error_message,
 								 date_trunc('second', t.next_attempt_at)), '; ' ORDER BY t.task_run_id)
 		FROM etl.run x JOIN etl.task_run t USING (run_id)
-		WHERE x.request_id = request AND t.state = 'up_for_retry'));
+		WHERE x.request_id = request AND t.state = 'up_for_retry'), (
+		SELECT string_agg(format('%s %s waits: %s', x.pipeline, x.run_date, q.waits_for), '; ' ORDER BY x.run_id)
+		FROM etl.run x JOIN etl._queue q USING (run_id)
+		WHERE x.request_id = request AND x.waits_for IS NOT NULL));
 	-- whoever a worker of ours waits for, through others that wait too: is it this session?
 	WITH RECURSIVE waiting(worker, pid) AS (
 		SELECT DISTINCT h.pid, h.pid FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid AND a.wait_event_type = 'Lock'
@@ -81,16 +84,16 @@ DECLARE
 	total integer;
 	f etl.run;
 BEGIN
-	SELECT count(*) FILTER (WHERE r.state <> 'success'), count(*),
+	SELECT count(*) FILTER (WHERE r.state NOT IN ('success', 'skipped')), count(*),
 		   string_agg(format('run %s of pipeline "%s" (%s) %s: %s%s', r.run_id, r.pipeline, r.run_date,
 				r.state || coalesce(' in task ' || r.error_task, ''), r.error_message, coalesce(' - ' || r.error_detail, '')), E'\n' ORDER BY r.run_id)
-			FILTER (WHERE r.state <> 'success')
+			FILTER (WHERE r.state NOT IN ('success', 'skipped'))
 	INTO failed, total, detail FROM etl.run r WHERE r.request_id = request;
 	IF failed = 0 THEN
 		detail := NULL;
 		RETURN;
 	END IF;
-	SELECT * INTO f FROM etl.run r WHERE r.request_id = request AND r.state <> 'success' ORDER BY r.run_id LIMIT 1;
+	SELECT * INTO f FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'skipped') ORDER BY r.run_id LIMIT 1;
 	IF failed = 1 THEN
 		code := coalesce(f.error_code, 'P0001');
 		message := format('run %s of pipeline "%s" (%s) %s: %s', f.run_id, f.pipeline, f.run_date,
@@ -99,7 +102,7 @@ BEGIN
 		hint := f.error_hint;
 		RETURN;
 	END IF;
-	code := CASE WHEN NOT EXISTS (SELECT FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'cancelled')) THEN '57014' ELSE 'P0001' END;
+	code := CASE WHEN NOT EXISTS (SELECT FROM etl.run r WHERE r.request_id = request AND r.state NOT IN ('success', 'skipped', 'cancelled')) THEN '57014' ELSE 'P0001' END;
 	message := format('%s of %s runs failed', failed, total);
 	hint := 'etl.runs and etl.log tell more.';
 END

@@ -10,21 +10,24 @@ AS $$
 	SELECT i.data_interval_start, i.data_interval_end FROM etl.schedule_intervals(p.schedule, p.timezone, run_date) i
 	WHERE interval_start IS NULL
 	UNION
-	-- intervals that were run before they were over, and are over now, are completed first
-	SELECT r.data_interval_start, r.data_interval_end
-	FROM etl.run r WHERE r.pipeline = p.pipeline AND r.state = 'success' AND r.interval_is_open
-	  AND NOT EXISTS (SELECT FROM etl.run later WHERE later.pipeline = r.pipeline AND later.data_interval_start = r.data_interval_start
-					  AND later.state = 'success' AND later.run_id > r.run_id)
-	  AND r.data_interval_end <= etl._now() AND interval_start IS NULL
-	UNION
-	-- what was absent may have come since
-	SELECT l.data_interval_start, l.data_interval_end
-	FROM etl.task t JOIN etl.load l USING (pipeline, task)
-	WHERE t.pipeline = p.pipeline AND t.definition ? 'recheck' AND l.owner = p.owner AND l.state = 'published' AND l.absent
-	  AND l.data_interval_end > etl._now() - (t.definition ->> 'recheck')::interval AND interval_start IS NULL
+	-- first
+	SELECT c.data_interval_start, c.data_interval_end FROM etl._intervals_to_complete(p.pipeline, etl._now()) c WHERE interval_start IS NULL
 	ORDER BY 1
 $$;
 COMMENT ON FUNCTION etl._intervals_to_run(etl.pipeline, date, timestamptz, timestamptz) IS 'the intervals a request covers, open ones of the past included';
+
+-- A load is replaced whole: what lies partly outside of the new interval stays beside it.
+CREATE FUNCTION etl._warn_of_overlap(r etl.run) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT etl._write_log('WARN', r.pipeline, r.run_id, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
+		r.data_interval_start, r.data_interval_end, l.data_interval_start, l.data_interval_end))
+	FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
+	WHERE l.pipeline = r.pipeline AND l.state = 'published'
+	  AND l.data_interval_start < r.data_interval_end AND l.data_interval_end > r.data_interval_start
+	  AND NOT (l.data_interval_start >= r.data_interval_start AND l.data_interval_end <= r.data_interval_end) LIMIT 1
+$$;
+COMMENT ON FUNCTION etl._warn_of_overlap(etl.run) IS 'logs that a run covers part of an interval that is published';
 
 -- The runs of one pipeline.  named: the pipeline was asked for by name, so that an interval
 -- which is running already is an error, not one failed run among others.
@@ -34,9 +37,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	i record;
-	active bigint;
-	overlapping record;
-	new_run bigint;
+	refused record;
+	new_run etl.run;
 BEGIN
 	FOR i IN
 		SELECT * FROM etl._intervals_to_run(p, run_date, interval_start, interval_end) WHERE trigger <> 'reprocess'
@@ -44,32 +46,18 @@ BEGIN
 		SELECT * FROM etl._intervals_to_reprocess(p, interval_start, interval_end) WHERE trigger = 'reprocess'
 		ORDER BY 1
 	LOOP
-		SELECT r.run_id INTO active FROM etl.run r
-		WHERE r.pipeline = p.pipeline AND r.data_interval_start = i.data_interval_start AND r.state IN ('queued', 'running');
-		IF active IS NOT NULL AND named THEN
+		refused := etl._overlap(p, i.data_interval_start, request, trigger, named, caller);
+		IF refused.refused IS NOT NULL AND refused.state IS NULL THEN
 			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
-				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', active),
-					  HINT = format('Wait for it, or SELECT etl.cancel(%s).', active);
+				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', refused.active), HINT = refused.hint;
 		END IF;
 		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
-			request_id, caller_pid, requested_by, ended_at, error_code, error_message, error_hint)
-		SELECT p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-			   p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, refused.at, refused.code, refused.message, refused.hint
-		FROM (VALUES (1)) one
-		LEFT JOIN (SELECT 'failed' AS state, clock_timestamp() AS at, '55006' AS code,
-						  format('the interval is already running as run %s', active) AS message,
-						  format('Wait for it, or SELECT etl.cancel(%s).', active) AS hint) refused ON active IS NOT NULL
-		RETURNING run_id INTO new_run;
-		-- a load is replaced whole: what lies partly outside of the new interval stays beside it
-		SELECT l.data_interval_start, l.data_interval_end INTO overlapping
-		FROM etl.load l JOIN etl.task t ON t.pipeline = l.pipeline AND t.task = l.task AND t.definition ->> 'on_rerun' = 'replace'
-		WHERE l.pipeline = p.pipeline AND l.state = 'published'
-		  AND l.data_interval_start < i.data_interval_end AND l.data_interval_end > i.data_interval_start
-		  AND NOT (l.data_interval_start >= i.data_interval_start AND l.data_interval_end <= i.data_interval_end) LIMIT 1;
-		IF FOUND THEN
-			PERFORM etl._write_log('WARN', p.pipeline, new_run, NULL, format('the interval %s to %s overlaps the published one %s to %s: raw holds the records of both',
-				i.data_interval_start, i.data_interval_end, overlapping.data_interval_start, overlapping.data_interval_end));
-		END IF;
+			request_id, caller_pid, requested_by, priority, ended_at, error_code, error_message, error_hint)
+		VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+			p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, p.priority,
+			CASE WHEN refused.state IS NOT NULL THEN clock_timestamp() END, CASE WHEN refused.state IS NOT NULL THEN '55006' END, refused.refused, refused.hint)
+		RETURNING * INTO new_run;
+		PERFORM etl._warn_of_overlap(new_run);
 	END LOOP;
 END
 $$;

@@ -114,7 +114,8 @@ AS $$
 DECLARE
 	policy text := coalesce(definition ->> 'on_schema_change', 'fail');
 	needed text[] := (SELECT coalesce(array_agg(x) FILTER (WHERE x IS NOT NULL), '{}') FROM (SELECT jsonb_array_elements_text(definition -> 'key') UNION ALL SELECT jsonb_array_elements_text(definition -> 'order_by')
-		UNION ALL SELECT jsonb_array_elements_text(definition -> 'parent_key') UNION ALL SELECT definition ->> 'partition_by') y(x));
+		UNION ALL SELECT jsonb_array_elements_text(definition -> 'parent_key') UNION ALL SELECT definition ->> 'partition_by'
+		UNION ALL SELECT c #>> '{}' FROM jsonb_path_query(definition, '$.lookups[*].fact_key[*]') c UNION ALL SELECT c #>> '{}' FROM jsonb_path_query(definition, '$.lookups[*].as_of') c) y(x));
 	added text[] := '{}';
 	widened text[] := '{}';
 	dropped text[] := '{}';

@@ -12,10 +12,10 @@ COMMENT ON TABLE etl.state_transition IS 'the state machines of runs, task runs 
 
 INSERT INTO etl.state_transition VALUES
 	('run', 'queued', 'running', 'the coordinator started it'),
-	('run', 'queued', 'failed', 'it cannot start: its owner or definition is gone'),
+	('run', 'queued', 'failed', 'it cannot start: its owner or definition is gone, or what its caller would wait for is not under way'),
 	('run', 'queued', 'cancelled', 'cancelled before it started'),
 	('run', 'running', 'success', 'every task succeeded and the result is published'),
-	('run', 'running', 'failed', 'a task failed for good'),
+	('run', 'running', 'failed', 'a task failed for good, or it took longer than run_timeout'),
 	('run', 'running', 'cancelled', 'cancelled while it ran'),
 	('task_run', 'queued', 'running', 'a worker took it; the attempt is counted before it starts'),
 	('task_run', 'queued', 'failed', 'no worker can run it'),
@@ -67,7 +67,7 @@ CREATE TRIGGER check_transition BEFORE UPDATE OF state ON etl.load
 	FOR EACH ROW EXECUTE FUNCTION etl._check_transition();
 
 ALTER TABLE etl.run ADD CONSTRAINT run_state_check
-	CHECK (state IN ('queued', 'running', 'success', 'failed', 'cancelled'));
+	CHECK (state IN ('queued', 'running', 'success', 'failed', 'cancelled', 'skipped'));
 ALTER TABLE etl.task_run ADD CONSTRAINT task_run_state_check
 	CHECK (state IN ('queued', 'running', 'success', 'failed', 'skipped', 'upstream_failed', 'up_for_retry', 'cancelled'));
 ALTER TABLE etl.load ADD CONSTRAINT load_state_check

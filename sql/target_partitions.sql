@@ -135,11 +135,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT etl._relation(d.target_schema, d.target_name), r.timezone, (etl._now() AT TIME ZONE r.timezone) - (d.definition #>> '{options,partitions,retain}')::interval
 	FROM etl.task_run t JOIN etl.run r USING (run_id)
-	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind = 'load'
+	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind = 'load' AND (x.task_run_id = t.task_run_id OR x.part_of = t.task_run_id)
 	JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = x.task
 	WHERE t.task_run_id = _retained_targets_of.task_run_id AND r.owner = session_user AND d.definition #>> '{options,partitions,retain}' IS NOT NULL
 $$;
-COMMENT ON FUNCTION etl._retained_targets_of(bigint) IS 'the partitioned targets of a run that do not keep their rows for ever';
+COMMENT ON FUNCTION etl._retained_targets_of(bigint) IS 'the partitioned targets of a publication that do not keep their rows for ever';
 
 CREATE FUNCTION etl._drop_expired_partition(task_run_id bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms'	-- readers that come meanwhile queue behind: no longer than a blink

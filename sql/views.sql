@@ -14,9 +14,10 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 				WHEN p.paused THEN 'paused'
 				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
 					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
-		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
+		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
+		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,
 		   p.template, p.template_options, etl._other_settings(p) AS options, p.created_at, p.altered_at
 	FROM etl.pipeline p
 	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY -r.run_id LIMIT 1) last ON true
@@ -34,14 +35,16 @@ COMMENT ON VIEW etl.tasks IS 'declared tasks and what each one waits for';
 CREATE VIEW etl.runs WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.state, r.run_date, r.data_interval_start, r.data_interval_end, r.interval_is_open, r.trigger,
 		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
-		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint
-	FROM etl.run r WHERE etl._may_see(r.owner) ORDER BY r.run_id DESC;
+		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint, r.priority,
+		   q.waits_for, r.retry_of
+	FROM etl.run r LEFT JOIN etl._queue q USING (run_id) WHERE etl._may_see(r.owner) ORDER BY r.run_id DESC;
 COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 
 CREATE VIEW etl.task_runs WITH (security_barrier) AS
 	SELECT t.task_run_id, t.run_id, r.pipeline, r.run_date, t.task, t.kind, t.state, t.attempt, t.next_attempt_at, t.started_at, t.ended_at,
 		   t.ended_at - t.started_at AS duration, t.requests, t.bytes, t.fetched, t.loaded, t.quarantined,
-		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint
+		   t.inserted, t.updated, t.deleted, t.unchanged, t.error_code, t.error_message, t.error_detail, t.error_hint,
+		   t.depends_on, t.trigger_rule, (SELECT w.task FROM etl.task_run w WHERE w.task_run_id = t.part_of) AS part_of
 	FROM etl.task_run t JOIN etl.run r USING (run_id) WHERE etl._may_see(r.owner);
 COMMENT ON VIEW etl.task_runs IS 'the tasks of every run, with counts and errors';
 
@@ -70,9 +73,12 @@ CREATE VIEW etl.progress WITH (security_barrier) AS
 		   l.load_id, COALESCE(c.requests, l.requests) AS slices, COALESCE(c.bytes, l.bytes) AS bytes, COALESCE(c.fetched, l.fetched) AS fetched,
 		   COALESCE(c.loaded, l.loaded) AS loaded, COALESCE(c.quarantined, l.quarantined) AS quarantined,
 		   CASE WHEN t.state = 'up_for_retry' THEN 'waiting for the next attempt at ' || t.next_attempt_at
+				WHEN t.state = 'queued' AND (SELECT x.used >= x.slots FROM etl.pools x WHERE x.pool = t.pool) THEN pg_catalog.format('waiting for a slot of pool "%s"', t.pool)
 				ELSE a.activity END AS activity,
-		   a.since AS activity_since, a.pid AS worker_pid, t.started_at, pg_catalog.clock_timestamp() - t.started_at AS elapsed, t.error_message
+		   a.since AS activity_since, a.pid AS worker_pid, t.started_at, pg_catalog.clock_timestamp() - t.started_at AS elapsed, t.error_message,
+		   r.priority, q.waits_for
 	FROM etl.run r
+	LEFT JOIN etl._queue q USING (run_id)
 	LEFT JOIN etl.task_run t ON t.run_id = r.run_id AND t.state IN ('queued', 'running', 'up_for_retry')
 	LEFT JOIN LATERAL (SELECT * FROM etl.load x WHERE x.run_id = r.run_id AND x.task = t.task ORDER BY x.load_id DESC LIMIT 1) l ON t.kind = 'extract'
 	LEFT JOIN LATERAL (
@@ -131,8 +137,10 @@ COMMENT ON VIEW etl.quarantine IS 'records that did not get in: their bytes as r
 
 CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
-		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at
+		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at,
+		   w.run_id IS NOT NULL AND NOT c.passed AS waived
 	FROM etl.check_result c LEFT JOIN LATERAL (SELECT x.run_date, x.owner FROM etl.run x WHERE x.run_id = c.run_id LIMIT 1) r ON true
+	LEFT JOIN etl.check_waiver w ON w.run_id = c.run_id AND w.check_name = c.check_name
 	LEFT JOIN etl.pipeline p ON c.run_id IS NULL AND p.pipeline = c.pipeline
 	WHERE etl._may_see(COALESCE(r.owner, p.owner)) ORDER BY c.check_result_id DESC;
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';

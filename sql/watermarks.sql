@@ -96,6 +96,68 @@ END
 $$;
 COMMENT ON FUNCTION etl._begin_watermark(etl.load, jsonb, text, jsonb) IS 'where a load begins for one item';
 
+CREATE FUNCTION etl._highest_watermark(candidates text[], type text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT v FROM unnest(candidates) v
+	ORDER BY CASE WHEN type = 'timestamp' THEN v::timestamptz END DESC, CASE WHEN type = 'number' THEN v::numeric END DESC, v COLLATE "C" DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION etl._highest_watermark(text[], text) IS 'the highest of some values of a type';
+
+-- Records at the watermark, or within its lag, that were loaded before are told by a digest;
+-- so many are remembered.
+CREATE FUNCTION etl._remembered_digests() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT 10000 $$;
+COMMENT ON FUNCTION etl._remembered_digests() IS 'how many records at a watermark are remembered, to tell those that are sent again';
+
+-- How far a load has got for one item, from what its pages have noted.
+CREATE FUNCTION etl._settle_watermark(w etl.load_watermark, watermark jsonb, OUT value text, OUT seen text[], OUT forgotten bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	type CONSTANT text := watermark ->> 'type';
+	-- what came late is below: remembered, it moves nothing back
+	reached CONSTANT text := etl._watermark_value(to_jsonb(w.start_value), type);
+	floor text;
+BEGIN
+	value := etl._highest_watermark((SELECT array_agg(s.value) FROM etl.slice_watermark s WHERE s.load_id = w.load_id AND s.item = w.item) || reached, type);
+	floor := etl._watermark_less_lag(value, type, watermark ->> 'lag');
+	SELECT array_agg(d.digest) FILTER (WHERE d.n <= etl._remembered_digests()), count(*) - etl._remembered_digests() INTO seen, forgotten
+	FROM (SELECT x.digest, row_number() OVER (ORDER BY min(x.part)) AS n
+		  FROM (SELECT 1 AS part, u.digest FROM etl.slice_watermark s CROSS JOIN LATERAL unnest(s.digests, s.digest_values) u(digest, value)
+				WHERE s.load_id = w.load_id AND s.item = w.item AND etl._watermark_compare(u.value, floor, type) >= 0
+				UNION ALL
+				SELECT 2, u FROM unnest(w.start_seen) u WHERE value = reached OR watermark ->> 'lag' IS NOT NULL) x
+		  GROUP BY x.digest) d;
+	seen := coalesce(seen, '{}');
+END
+$$;
+COMMENT ON FUNCTION etl._settle_watermark(etl.load_watermark, jsonb) IS 'the watermark that a load has reached for one item, and what is remembered at it';
+
+CREATE FUNCTION etl._settle_watermarks(l etl.load) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	watermark jsonb := (SELECT t.definition -> 'watermark' FROM etl.task t WHERE t.pipeline = l.pipeline AND t.task = l.task);
+	w etl.load_watermark;
+	settled record;
+BEGIN
+	IF watermark IS NULL THEN
+		RETURN;
+	END IF;
+	FOR w IN SELECT x.* FROM etl.load_watermark x WHERE x.load_id = l.load_id AND x.item IN (SELECT s.item FROM etl.slice_watermark s WHERE s.load_id = l.load_id) LOOP
+		settled := etl._settle_watermark(w, watermark);
+		UPDATE etl.load_watermark x SET value = settled.value, seen = settled.seen WHERE x.load_id = w.load_id AND x.item = w.item;
+		IF settled.forgotten > 0 THEN
+			PERFORM etl._log('WARN', l.pipeline, l.run_id, l.task, format('%s records at the watermark or within its lag are too many to be remembered: sent again, they are loaded again', settled.forgotten),
+				jsonb_strip_nulls(jsonb_build_object('load_id', l.load_id, 'item', nullif(w.item, 'null'), 'watermark', settled.value)));
+		END IF;
+	END LOOP;
+	DELETE FROM etl.slice_watermark s WHERE s.load_id = l.load_id;
+END
+$$;
+COMMENT ON FUNCTION etl._settle_watermarks(etl.load) IS 'sums up how far a complete load has got';
+
 -- At publication what a load has read counts.
 CREATE FUNCTION etl._publish_watermarks(l etl.load) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp

@@ -4,7 +4,8 @@
  *	  Module load: the settings.
  *
  * The library works with and without shared_preload_libraries: it keeps nothing in
- * static shared memory that a run needs.  Every setting has its line in
+ * static shared memory that a run needs.  Preloaded, there is a launcher besides, and
+ * schedules fire.  Every setting has its line in
  * docs/reference/settings.md.
  *
  *-------------------------------------------------------------------------
@@ -12,12 +13,16 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "etl.h"
 #include "http/allowed_hosts.h"
+#include "run/database_hooks.h"
 #include "run/history.h"
+#include "run/launch.h"
+#include "run/launcher_state.h"
 
 PG_MODULE_MAGIC;
 
@@ -33,6 +38,21 @@ static char *context_data_interval_end = NULL;
 static char *context_run_date = NULL;
 
 PGDLLEXPORT void _PG_init(void);
+
+/* What only the postmaster can set up. */
+static void
+init_preloaded(void)
+{
+	DefineCustomIntVariable(
+		"etl.max_databases", "Sets how many databases the launcher can look after.", NULL,
+		&launcher_max_databases, 1024, 1, 65536, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	/* pg_upgrade must find nothing that acts by itself */
+	if (IsBinaryUpgrade)
+		return;
+	launcher_state_init();
+	install_database_hooks();
+	register_launcher();
+}
 
 /* Check hook of etl.allowed_hosts. */
 static bool
@@ -87,5 +107,7 @@ _PG_init(void)
 							   &context_run_date, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
 							   NULL);
 	history_define_settings();
+	if (process_shared_preload_libraries_in_progress)
+		init_preloaded();
 	MarkGUCPrefixReserved("etl");
 }

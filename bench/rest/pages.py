@@ -1,4 +1,4 @@
-"""Pages of 100 records, sixteen of a kind: DIRECTORY/issues of 335 KB, DIRECTORY/records of 30 KB.
+"""Pages, sixteen of a kind: of 100 records DIRECTORY/issues, 335 KB, and DIRECTORY/records, 30 KB; of 10 DIRECTORY/small, 3 KB.
 
 usage: pages.py DIRECTORY
 
@@ -65,13 +65,13 @@ def record(dice, number):
             "note": sentence(dice, 29), "paid": dice.random() < 0.5}
 
 
-def write(directory, make, bytes_of_page):
+def write(directory, make, bytes_of_page, records=RECORDS):
     """Write the pages of one kind."""
     os.makedirs(directory)
     total = 0
     for page in range(PAGES):
         dice = random.Random(f"{directory.rsplit('/', 1)[-1]} {page}")
-        text = json.dumps([make(dice, page * RECORDS + i + 1) for i in range(RECORDS)], separators=(",", ":"))
+        text = json.dumps([make(dice, page * records + i + 1) for i in range(records)], separators=(",", ":"))
         total += len(text)
         with open(f"{directory}/{page}.json", "w") as file:
             file.write(text)
@@ -81,3 +81,4 @@ def write(directory, make, bytes_of_page):
 if __name__ == "__main__":
     write(sys.argv[1] + "/issues", issue, 335_000)
     write(sys.argv[1] + "/records", record, 30_000)
+    write(sys.argv[1] + "/small", record, 3_000, 10)

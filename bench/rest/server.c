@@ -9,9 +9,10 @@
  * each, compressed once at the start.  Answers, over kept-alive connections on a free port
  * of loopback that is written to PORT_FILE:
  *
- *	  /NAME?pages=P&page=N   page N of P, with X-Total: 100 * P; beyond P an empty one
+ *	  /NAME?pages=P&page=N   page N of P, with X-Total: 100 * P and X-Pages: P; beyond P an empty one
  *	  /NAME/item/N           the one page of item N
  *
+ * With etag=1 in the query answers have an ETag, and are 304 when the request names one.
  * gzip when the request names it.  One thread, epoll, a queue of answers that are due in
  * the order they were asked for.
  *
@@ -190,9 +191,11 @@ static void
 answer(connection *c)
 {
 	static const content nothing = {.plain = "[]", .plain_length = 2};
+	static const content unchanged = {.plain = "", .plain_length = 0};
 	const content *body = &nothing;
 	char *line_end = strchr(c->request, '\r');
 	bool gzip;
+	bool tagged;
 	long pages, page;
 	int status = 404;
 
@@ -211,13 +214,19 @@ answer(connection *c)
 		if (pages == 0 || page <= pages)
 			body = &sets[i].pages[page % sets[i].count];
 	}
+	tagged = status == 200 && strstr(c->request, "etag=1") != NULL;
+	if (tagged && strcasestr(line_end + 1, "if-none-match: ") != NULL)
+	{
+		status = 304;
+		body = &unchanged;
+	}
 	gzip = gzip && body->packed != NULL;
 	c->answer[0].iov_base = c->head;
 	c->answer[0].iov_len = snprintf(
 		c->head, sizeof(c->head),
-		"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%sX-Total: %ld\r\nContent-Length: %zu\r\n\r\n",
-		status, status == 200 ? "OK" : "Not Found", gzip ? "Content-Encoding: gzip\r\n" : "",
-		pages * RECORDS_OF_PAGE, gzip ? body->packed_length : body->plain_length);
+		"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%s%sX-Total: %ld\r\nX-Pages: %ld\r\nContent-Length: %zu\r\n\r\n",
+		status, status == 404 ? "Not Found" : "OK", gzip ? "Content-Encoding: gzip\r\n" : "",
+		tagged ? "ETag: \"a\"\r\n" : "", pages * RECORDS_OF_PAGE, pages, gzip ? body->packed_length : body->plain_length);
 	c->answer[1].iov_base = gzip ? body->packed : body->plain;
 	c->answer[1].iov_len = gzip ? body->packed_length : body->plain_length;
 	c->request_length = 0;

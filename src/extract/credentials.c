@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
-#include "common/base64.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -74,11 +73,8 @@ static char *
 basic_credentials(const char *username, const char *password)
 {
 	char *plain = psprintf("%s:%s", username, password);
-	int size = pg_b64_enc_len(strlen(plain));
-	char *encoded = palloc0(size + 1);
 
-	etl_b64_encode(plain, strlen(plain), encoded, size);
-	return encoded;
+	return etl_base64(plain, strlen(plain));
 }
 
 /* Fills in what is sent for a kind of auth, from the secrets read and the other options. */

@@ -4,12 +4,13 @@
  *	  What a task says about answers that are not simply a page.
  *
  * Rules are tried in their order and the first that fits decides.  They are held against
- * bytes as received: an error may well not be JSON.
+ * the text of a body: an error may well not be JSON, or not what the task reads.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -62,6 +63,15 @@ member_text(JsonbContainer *object, const char *name)
 	return value == NULL ? NULL : scalar_text(value);
 }
 
+/* Likewise in UTF-8, as bodies are. */
+static char *
+member_utf8(JsonbContainer *object, const char *name)
+{
+	char *text = member_text(object, name);
+
+	return text == NULL ? NULL : pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
 /* One rule as etl._check_error_rule has checked it. */
 static error_rule *
 read_rule(JsonbContainer *object)
@@ -82,8 +92,8 @@ read_rule(JsonbContainer *object)
 	}
 	if (path != NULL)
 		rule->path = record_path_parse(path, true);
-	rule->equals = member_text(object, "equals");
-	rule->contains = member_text(object, "contains");
+	rule->equals = member_utf8(object, "equals");
+	rule->contains = member_utf8(object, "contains");
 	rule->message = member_text(object, "message");
 	for (int i = 0; i < lengthof(actions); i++)
 	{
@@ -97,6 +107,7 @@ read_rule(JsonbContainer *object)
 
 /*
  * The rules of a task, of error_rule *, in the current context.  rules: NULL for none.
+ * Needs a transaction where the database's encoding is not UTF-8.
  */
 List *
 error_rules_read(Jsonb *rules)
@@ -202,7 +213,7 @@ is_equal(const char *text, const char *wanted)
 
 /* Whether the body of an answer is one that a rule is for. */
 static bool
-fits_body(const error_rule *rule, const http_response *response)
+fits_body(const error_rule *rule, const char *body, size_t body_length)
 {
 	split_result found;
 	const char *value;
@@ -211,14 +222,13 @@ fits_body(const error_rule *rule, const http_response *response)
 
 	if (rule->path == NIL)
 		return rule->contains == NULL ||
-			   contains(response->body, Min(response->body_length, BODY_SEARCH_BYTES),
-						rule->contains);
-	split_records(response->body, response->body_length, rule->path, &found);
+			   contains(body, Min(body_length, BODY_SEARCH_BYTES), rule->contains);
+	split_records(body, body_length, rule->path, &found);
 	if (found.problem != NULL || found.count != 1)
 		return false;
-	value = response->body + found.records[0].offset;
+	value = body + found.records[0].offset;
 	length = found.records[0].length;
-	text = page_value(response->body, response->body_length, rule->path);
+	text = page_value(body, body_length, rule->path);
 	if (rule->equals != NULL ? text == NULL || !is_equal(text, rule->equals)
 							 : rule->contains == NULL && !says_something(value, length))
 		return false;
@@ -241,11 +251,31 @@ error_rule_action_name(const error_rule *rule)
 }
 
 /*
- * The first rule that fits an answer that arrived whole; NULL when none does.  Raises
- * nothing.
+ * Whether what becomes of an answer that arrived whole depends on its body.
+ */
+bool
+error_rules_look_at_body(const List *rules, const http_response *response)
+{
+	ListCell *cell;
+
+	if (response->error != HTTP_OK)
+		return false;
+	foreach (cell, rules)
+	{
+		const error_rule *rule = lfirst(cell);
+
+		if (fits_status(rule->statuses, response->status))
+			return rule->path != NIL || rule->contains != NULL;
+	}
+	return false;
+}
+
+/*
+ * The first rule that fits an answer that arrived whole; NULL when none does.  body: its
+ * text in UTF-8, or as it was received where it has none.  Raises nothing.
  */
 const error_rule *
-error_rules_match(const List *rules, const http_response *response)
+error_rules_match(const List *rules, const http_response *response, const char *body, size_t length)
 {
 	ListCell *cell;
 
@@ -255,7 +285,7 @@ error_rules_match(const List *rules, const http_response *response)
 	{
 		const error_rule *rule = lfirst(cell);
 
-		if (fits_status(rule->statuses, response->status) && fits_body(rule, response))
+		if (fits_status(rule->statuses, response->status) && fits_body(rule, body, length))
 			return rule;
 	}
 	return NULL;

@@ -27,7 +27,7 @@ typedef enum rule_action
 	RULE_ABSENT /* what was asked for is not there (yet) */
 } rule_action;
 
-/* One rule; what is not given fits every answer. */
+/* One rule; what is not given fits every answer.  Texts are UTF-8. */
 typedef struct error_rule
 {
 	List *statuses; /* of char *: "404", "5xx" */
@@ -40,6 +40,8 @@ typedef struct error_rule
 
 extern List *error_rules_read(Jsonb *rules);
 extern const char *error_rule_action_name(const error_rule *rule);
-extern const error_rule *error_rules_match(const List *rules, const http_response *response);
+extern bool error_rules_look_at_body(const List *rules, const http_response *response);
+extern const error_rule *error_rules_match(const List *rules, const http_response *response,
+										   const char *body, size_t length);
 
 #endif /* ETL_ERROR_RULES_H */

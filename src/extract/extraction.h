@@ -4,8 +4,8 @@
  *	  What the files that carry out an extraction share and nobody else needs.
  *
  * An extraction has items (one, or a row of for_each each), an item has pages, a page is
- * fetched, then committed as a slice.  plan.c says what to fetch next, page_fetch.c
- * fetches it, slice.c commits it, extract.c drives them.
+ * fetched, then committed as a slice.  items.c reads the items, plan.c says what to fetch
+ * next, page_fetch.c fetches it, slice.c commits it, extract.c drives them.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,7 @@
 #include "postgres.h"
 #include "lib/ilist.h"
 
+#include "compat.h"
 #include "extract/error_rules.h"
 #include "extract/page.h"
 #include "extract/pagination.h"
@@ -32,6 +33,8 @@ typedef struct extraction
 	http_client *client;
 	rate_budget *budget;
 	http_pool *pool;
+	bool ending;   /* an error ends the attempt: nothing is asked for any more */
+	bool rule_met; /* by an answer that has not been looked at: it may end the pages */
 	raw_target target;
 	page_options *decode;
 	bool is_graphql; /* an answer may call an error a success */
@@ -39,7 +42,8 @@ typedef struct extraction
 	pagination pages;
 	bool pages_detected; /* pages.type was "auto", and this load knows better now: to be kept */
 	bool skip_failed_items;
-	bool has_validators; /* some published load of the task has an ETag or a date */
+	bool has_validators;	   /* some published load of the task has an ETag or a date */
+	struct held_answers *held; /* see conditional.c; NULL: nothing was asked for yet */
 
 	/* what is to be fetched */
 	dlist_head items; /* of extract_item: begun and not finished */
@@ -112,17 +116,21 @@ typedef struct page_fetch
 	page_failure failure;
 	char *error_message;
 	size_t bytes;			/* of the body, decompressed */
+	page_text *text;		/* the body, when it had to be looked at before it is read */
 	const error_rule *rule; /* the one that decided; NULL: none did */
 	int broken;				/* answers so far that were not whole */
 	uint64 digest;			/* of the body; 0: not computed */
 	cursor next;			/* where the item goes on after it */
 	int64 held_load;		/* the slice whose records a 304 re-uses; 0: none */
 	int held_slice;
-	cursor held_next;		/* where that one went on */
-	int held_page_count;	/* pages its item was known to have; 0: not known */
-	int held_records;		/* of that slice */
-	pagination held_pages;	/* of its load: what "auto" turned out to be */
-	bool held_pages_differ; /* ... and did */
+	cursor held_next;		  /* where that one went on */
+	int held_page_count;	  /* pages its item was known to have; 0: not known */
+	int held_records;		  /* of that slice */
+	int held_quarantined;	  /* of these, when it was loaded */
+	int64 held_partitions[2]; /* that its rows are in */
+	pagination held_pages;	  /* of its load: what "auto" turned out to be */
+	bool held_pages_differ;	  /* ... and did */
+	raw_counts counts;		  /* once its records are written */
 } page_fetch;
 
 /* plan.c */
@@ -132,7 +140,15 @@ extern void plan_page_committed(page_fetch *fetch);
 extern extract_item *plan_item_with_too_many_pages(const extraction *e);
 extern void plan_raise_too_many_pages(const extraction *e, const extract_item *item)
 	pg_attribute_noreturn();
-extern void plan_drop_item(extraction *e, extract_item *item);
+
+/* items.c */
+extern void items_read(extraction *e);
+extern void items_drop(extraction *e, extract_item *item);
+
+/* item_errors.c */
+extern bool item_error_is_own(const extraction *e, const ErrorData *error, const page_fetch *fetch);
+extern void item_skip(extraction *e, extract_item *item, const ErrorData *error);
+extern void items_check_some_came(extraction *e);
 
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);
@@ -148,6 +164,7 @@ extern uint64 page_digest(const page_fetch *fetch);
 /* conditional.c */
 extern void conditional_prepare(page_fetch *fetch);
 extern char *conditional_request_key(const page_fetch *fetch);
+extern void conditional_reuse(extraction *e, page_fetch **fetches, const int *slices, int count);
 
 /* slice.c */
 extern int slices_commit(extraction *e, List *fetches, ErrorData **error, page_fetch **failed);

@@ -13,7 +13,6 @@
 
 #include <math.h>
 
-#include "common/base64.h"
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -64,17 +63,12 @@ char *
 oauth_basic_credentials(const oauth_client *client)
 {
 	StringInfoData plain;
-	char *encoded;
-	int size;
 
 	initStringInfo(&plain);
 	http_append_encoded(&plain, client->client_id, false);
 	appendStringInfoChar(&plain, ':');
 	http_append_encoded(&plain, client->client_secret, false);
-	size = pg_b64_enc_len(plain.len);
-	encoded = palloc0(size + 1);
-	etl_b64_encode(plain.data, plain.len, encoded, size);
-	return encoded;
+	return etl_base64(plain.data, plain.len);
 }
 
 static bool

@@ -16,7 +16,6 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "extract/charset.h"
 #include "extract/ndjson.h"
 #include "extract/page.h"
 #include "extract/record_path.h"
@@ -30,8 +29,10 @@ static const char *const format_names[] = {
 static JsonbValue *member(JsonbContainer *object, const char *name);
 static char *text_member(JsonbContainer *object, const char *name);
 static void read_csv_options(JsonbContainer *csv, csv_options *options);
-static bool read_body(const page_options *options, http_response *response, size_t limit,
-					  split_result *records, page_failure *failure);
+static bool read_text(const page_options *options, http_response *response,
+					  const page_text *decoded, size_t limit, split_result *records,
+					  page_failure *failure);
+static bool failed(const page_failure *failure, split_result *records);
 
 /* How a format is called, for messages. */
 const char *
@@ -133,32 +134,34 @@ page_options_create(Jsonb *decode, const char *records)
 	return options;
 }
 
-/* page_read, but that a problem may be a failure. */
-static bool
-read_body(const page_options *options, http_response *response, size_t limit, split_result *records,
-		  page_failure *failure)
+/*
+ * The body of an answer as text: decompressed if it is compressed, in UTF-8.  What is made
+ * is palloc'd in the current context.  False, with the failure, when there is none; nothing
+ * is changed then.  Opens and commits a transaction for a charset that PostgreSQL converts.
+ */
+bool
+page_decode(const page_options *options, const http_response *response, size_t limit,
+			page_text *text, page_failure *failure)
 {
-	const char *bytes;
-	size_t length;
-	size_t mark; /* is no text; in UTF-8 it stays, so that offsets are those received */
-	charset from;
-	const char *document; /* in UTF-8 */
-	size_t document_length;
-	const char *text; /* that records are ranges of */
-	size_t text_length;
-
-	if (!decompress_body(options->compression, response->body, response->body_length, limit, &bytes,
-						 &length, failure) ||
-		!charset_find(options->charset, http_response_header(response, "content-type"), bytes,
-					  length, &from, &mark, failure))
+	if (!decompress_body(options->compression, response->body, response->body_length, limit,
+						 &text->bytes, &text->length, failure) ||
+		!charset_find(options->charset, http_response_header(response, "content-type"), text->bytes,
+					  text->length, &text->from, &text->mark, failure))
 		return false;
-	if (from.kind == CHARSET_UTF8)
-		mark = 0;
-	if (!charset_to_utf8(&from, bytes + mark, length - mark, &document, &document_length, failure))
-		return false;
+	if (text->from.kind == CHARSET_UTF8)
+		text->mark = 0;
+	return charset_to_utf8(&text->from, text->bytes + text->mark, text->length - text->mark,
+						   &text->document, &text->document_length, failure);
+}
 
-	text = document;
-	text_length = document_length;
+/* page_read_text, but that a problem may be a failure. */
+static bool
+read_text(const page_options *options, http_response *response, const page_text *decoded,
+		  size_t limit, split_result *records, page_failure *failure)
+{
+	const char *text = decoded->document; /* that records are ranges of */
+	size_t text_length = decoded->document_length;
+
 	switch (options->format)
 	{
 		case PAGE_JSON:
@@ -169,27 +172,52 @@ read_body(const page_options *options, http_response *response, size_t limit, sp
 				return false;
 			break;
 		case PAGE_CSV:
-			if (!csv_read(&options->csv, document, document_length, limit, &text, &text_length,
-						  records, failure))
+			if (!csv_read(&options->csv, decoded->document, decoded->document_length, limit, &text,
+						  &text_length, records, failure))
 				return false;
-			records->origin = document;
+			records->origin = decoded->document;
 			break;
 	}
 
-	if (from.kind != CHARSET_UTF8)
+	if (decoded->from.kind != CHARSET_UTF8)
 	{
 		const record_range *ranges = records->origins != NULL ? records->origins : records->records;
 
-		records->origins = charset_origins(&from, bytes + mark, length - mark, document,
-										   document_length, ranges, records->count);
-		records->origin = bytes;
+		records->origins = charset_origins(&decoded->from, decoded->bytes + decoded->mark,
+										   decoded->length - decoded->mark, decoded->document,
+										   decoded->document_length, ranges, records->count);
+		records->origin = decoded->bytes;
 		for (int i = 0; i < records->count; i++)
-			records->origins[i].offset += mark;
+			records->origins[i].offset += decoded->mark;
 	}
-	records->received = length;
+	records->received = decoded->length;
 	response->body = unconstify(char *, text);
 	response->body_length = text_length;
 	return true;
+}
+
+/* What has failed: false when that stays so, else there are no records, with a problem. */
+static bool
+failed(const page_failure *failure, split_result *records)
+{
+	memset(records, 0, sizeof(*records));
+	if (!failure->again)
+		return false;
+	records->problem = failure->message;
+	records->problem_offset = failure->offset;
+	return true;
+}
+
+/*
+ * page_read() of a body that page_decode() has made text already.
+ */
+bool
+page_read_text(const page_options *options, http_response *response, const page_text *text,
+			   size_t limit, split_result *records, page_failure *failure)
+{
+	memset(records, 0, sizeof(*records));
+	memset(failure, 0, sizeof(*failure));
+	return read_text(options, response, text, limit, records, failure) || failed(failure, records);
 }
 
 /*
@@ -210,14 +238,11 @@ bool
 page_read(const page_options *options, http_response *response, size_t limit, split_result *records,
 		  page_failure *failure)
 {
+	page_text text;
+
 	memset(records, 0, sizeof(*records));
 	memset(failure, 0, sizeof(*failure));
-	if (read_body(options, response, limit, records, failure))
-		return true;
-	memset(records, 0, sizeof(*records));
-	if (!failure->again)
-		return false;
-	records->problem = failure->message;
-	records->problem_offset = failure->offset;
-	return true;
+	return (page_decode(options, response, limit, &text, failure) &&
+			read_text(options, response, &text, limit, records, failure)) ||
+		   failed(failure, records);
 }

@@ -138,7 +138,10 @@ show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exch
 static void
 submit_pages(void *arg)
 {
-	page_fetch_submit(arg);
+	extraction *e = arg;
+
+	if (!e->rule_met)
+		page_fetch_submit(e);
 }
 
 /*
@@ -149,6 +152,7 @@ page_fetch_submit(extraction *e)
 {
 	page_fetch *fetch;
 
+	e->rule_met = false;
 	while (http_pool_has_room(e->pool) && (fetch = plan_next_page(e)) != NULL)
 	{
 		if (e->has_validators)
@@ -165,6 +169,7 @@ read_page(page_fetch *fetch)
 	extraction *e = fetch->e;
 	http_response *response = fetch->exchange.response;
 	split_result *records = &fetch->records;
+	size_t limit = e->from->client.max_body_bytes;
 	char *kind;
 
 	memset(records, 0, sizeof(*records));
@@ -178,7 +183,9 @@ read_page(page_fetch *fetch)
 		fetch->outcome = PAGE_RECORDS;
 		return HTTP_VERDICT_SUCCESS;
 	}
-	if (!page_read(e->decode, response, e->from->client.max_body_bytes, records, &fetch->failure))
+	if (fetch->text != NULL
+			? !page_read_text(e->decode, response, fetch->text, limit, records, &fetch->failure)
+			: !page_read(e->decode, response, limit, records, &fetch->failure))
 	{
 		fetch->outcome = PAGE_UNREADABLE;
 		return HTTP_VERDICT_FAIL;
@@ -222,6 +229,27 @@ read_answer(void *arg, http_exchange *exchange)
 	return verdict;
 }
 
+/*
+ * The rule of the task that fits an answer; NULL when none does.  What a body says is not in
+ * its bytes when these are compressed, or of another charset.  In the response's context.
+ */
+static const error_rule *
+find_rule(page_fetch *fetch)
+{
+	const extraction *e = fetch->e;
+	const http_response *response = fetch->exchange.response;
+	page_failure ignored; /* an error need not be what the task reads */
+	page_text text;
+
+	fetch->text = NULL;
+	if (!error_rules_look_at_body(e->rules, response) ||
+		!page_decode(e->decode, response, e->from->client.max_body_bytes, &text, &ignored))
+		return error_rules_match(e->rules, response, response->body, response->body_length);
+	fetch->text = palloc(sizeof(page_text));
+	*fetch->text = text;
+	return error_rules_match(e->rules, response, text.document, text.document_length);
+}
+
 /* http_pool_hooks.judge: the rules of the task, then what HTTP says. */
 static http_verdict
 judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_before)
@@ -234,7 +262,8 @@ judge(void *arg, http_exchange *exchange, TimestampTz now, TimestampTz *not_befo
 
 	fetch->outcome = PAGE_FAILED;
 	fetch->bytes = response->body_length;
-	fetch->rule = error_rules_match(e->rules, response);
+	fetch->rule = find_rule(fetch);
+	e->rule_met |= fetch->rule != NULL;
 	switch (fetch->rule ? fetch->rule->action : RULE_NONE)
 	{
 		case RULE_NONE:
@@ -287,21 +316,23 @@ raise_by_rule(const page_fetch *fetch)
 	const char *url = http_url_redact(request->url);
 	int attempts = fetch->exchange.outcome.attempts;
 	const char *plural = attempts == 1 ? "" : "s";
+	const char *excerpt = fetch->text != NULL ? answer_quote(fetch->e->from, fetch->text->document,
+															 fetch->text->document_length)
+											  : answer_excerpt(fetch->e->from, response);
 	int code = rule->action == RULE_FAIL		   ? ERRCODE_FDW_ERROR
 			   : rule->action == RULE_REFRESH_AUTH ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
 												   : ERRCODE_CONNECTION_FAILURE;
 
-	ereport(ERROR,
-			(errcode(code),
-			 rule->action == RULE_FAIL
-				 ? errmsg("%s %s failed by a rule of the task: %s", request->method, url,
-						  rule->message ? rule->message : "the answer is an error")
-				 : errmsg("%s %s failed with status %d after %d attempt%s", request->method, url,
-						  response->status, attempts, plural),
-			 errdetail("Status %d after %d attempt%s; the answer begins: %s", response->status,
-					   attempts, plural, answer_excerpt(fetch->e->from, response)),
-			 errhint("By error_rules or on_status of the task the answer means \"%s\".",
-					 error_rule_action_name(rule))));
+	ereport(ERROR, (errcode(code),
+					rule->action == RULE_FAIL
+						? errmsg("%s %s failed by a rule of the task: %s", request->method, url,
+								 rule->message ? rule->message : "the answer is an error")
+						: errmsg("%s %s failed with status %d after %d attempt%s", request->method,
+								 url, response->status, attempts, plural),
+					errdetail("Status %d after %d attempt%s; the answer begins: %s",
+							  response->status, attempts, plural, excerpt),
+					errhint("By error_rules or on_status of the task the answer means \"%s\".",
+							error_rule_action_name(rule))));
 }
 
 /*

@@ -11,147 +11,14 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
-#include "call_sql.h"
 #include "extract/extraction.h"
 
-/* Items whose requests are read at once. */
-#define ITEMS_AT_ONCE 64
 /* Pages of one item that an answer may announce. */
 #define MAX_PLANNED_PAGES 10000000
 
-static void read_items(extraction *e);
 static bool is_finished(const extract_item *item);
-
-/* Says that the body is JSON, unless the task says what it is. */
-static void
-say_json(extract_item *item)
-{
-	http_header *header = palloc0(sizeof(http_header));
-	ListCell *cell;
-
-	foreach (cell, item->headers)
-	{
-		if (pg_strcasecmp(((http_header *) lfirst(cell))->name, "content-type") == 0)
-			return;
-	}
-	header->name = "Content-Type";
-	header->value = "application/json";
-	item->headers = lappend(item->headers, header);
-}
-
-/* The request of an item, from a row of etl._next_items.  In the item's context. */
-static void
-read_request(extraction *e, extract_item *item, int row)
-{
-	List *names = sql_text_array(row, 5);
-	List *texts = sql_text_array(row, 6);
-	ListCell *name;
-	ListCell *text;
-
-	item->method = sql_text(row, 8);
-	item->body = sql_text(row, 9);
-	item->url = source_url(e->from, sql_text(row, 2) ? sql_text(row, 2) : "",
-						   sql_text_array(row, 3), sql_text_array(row, 4));
-	if (e->pages.size_parameter != NULL)
-		item->url = http_url_add_parameter(item->url, e->pages.size_parameter,
-										   psprintf("%d", e->pages.size));
-	if (!http_url_same_origin(item->url, e->from->base_url))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the request leads to another host than the server's base_url"),
-						errdetail("The URL is %s.", http_url_redact(item->url)),
-						errhint("A path begins with / and is added to base_url.")));
-	forboth (name, names, text, texts)
-	{
-		http_header *header = palloc0(sizeof(http_header));
-
-		header->name = lfirst(name);
-		header->value = lfirst(text);
-		item->headers = lappend(item->headers, header);
-	}
-	if (item->body != NULL)
-	{
-		item->body = pg_server_to_any(item->body, strlen(item->body), PG_UTF8);
-		say_json(item);
-	}
-	item->has_values = !sql_is_null(row, 7);
-	if (item->has_values)
-		item->values = datumCopy(sql_datum(row, 7), false, -1);
-}
-
-/* Where an item goes on, from a row of etl._next_items.  In the item's context. */
-static void
-read_position(extraction *e, extract_item *item, int row)
-{
-	item->next_page = (int) sql_bigint(row, 10, 0);
-	if (item->next_page == 0)
-	{
-		item->at = pagination_start(&e->pages);
-		return;
-	}
-	item->at.at_end = DatumGetBool(sql_datum(row, 11));
-	item->at.url = sql_text(row, 12);
-	item->at.token = sql_text(row, 13);
-	item->at.position = sql_bigint(row, 14, 0);
-	item->at.records = sql_bigint(row, 15, 0);
-	item->page_count = (int) sql_bigint(row, 16, 0);
-	item->page_size = (int) sql_bigint(row, 17, 0);
-	item->last_digest = (uint64) sql_bigint(row, 18, 0);
-	if (!sql_is_null(row, 19))
-	{
-		ArrayType *pages = DatumGetArrayTypePCopy(sql_datum(row, 19));
-
-		item->missing_count = ARR_DIMS(pages)[0];
-		item->missing = (int *) ARR_DATA_PTR(pages);
-		item->digests = palloc0(sizeof(uint64) * item->page_count);
-	}
-}
-
-/* Reads the next unfinished items, some at once. */
-static void
-read_items(extraction *e)
-{
-	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID, INT4OID};
-	Datum values[] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt),
-					  Int64GetDatum(e->target.load_id), Int32GetDatum(e->items_read),
-					  Int32GetDatum(ITEMS_AT_ONCE)};
-	int count;
-
-	sql_begin();
-	sql_call(
-		"SELECT item_number, path, query_names, query_values, header_names, header_values, item, "
-		"method, body, next_page, cursor IS NULL, cursor ->> 'url', cursor ->> 'token', "
-		"(cursor ->> 'position')::bigint, item_records, page_count, page_size, last_digest, "
-		"missing_pages FROM etl._next_items($1, $2, $3, $4, $5)",
-		5, types, values, NULL);
-	count = (int) SPI_processed;
-	for (int row = 0; row < count; row++)
-	{
-		MemoryContext context = AllocSetContextCreate(e->context, "etl item", ALLOCSET_SMALL_SIZES);
-		MemoryContext old = MemoryContextSwitchTo(context);
-		extract_item *item = palloc0(sizeof(extract_item));
-
-		item->context = context;
-		item->number = (int) sql_bigint(row, 1, 0);
-		dlist_init(&item->fetches);
-		read_request(e, item, row);
-		read_position(e, item, row);
-		dlist_push_tail(&e->items, &item->node);
-		e->begun++;
-		e->items_read = item->number + 1;
-		MemoryContextSwitchTo(old);
-	}
-	if (count < ITEMS_AT_ONCE)
-		e->items_read = e->item_count;
-	sql_commit();
-}
 
 /*
  * An item that would go on beyond max_pages, once all before is committed; NULL when there
@@ -225,7 +92,7 @@ plan_next_page(extraction *e)
 		}
 		if (e->items_read >= e->item_count)
 			return NULL;
-		read_items(e);
+		items_read(e);
 	}
 }
 
@@ -391,24 +258,43 @@ detect_pagination(page_fetch *fetch)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Whether an answer without a body tells by its headers how its page leads on, and nothing
+ * else does: an ETag need not cover them.
+ */
+static bool
+headers_lead_on(const pagination *p, const http_response *response)
+{
+	if (p->has_more != NIL || p->total != NIL || p->total_pages != NIL)
+		return false;
+	if (p->type == PAGINATION_LINK_HEADER)
+		return http_response_header(response, "link") != NULL;
+	return (p->total_header != NULL && http_response_header(response, p->total_header) != NULL) ||
+		   (p->total_pages_header != NULL &&
+			http_response_header(response, p->total_pages_header) != NULL);
+}
+
 /* Where an item goes on after a page that has not changed. */
 static void
 page_not_modified(page_fetch *fetch)
 {
 	extraction *e = fetch->e;
 	extract_item *item = fetch->item;
+	const http_request *request = &fetch->exchange.request;
 	const http_response *response = fetch->exchange.response;
+	split_result held = {.count = fetch->held_records};
+	int64 page_count = fetch->held_page_count;
 
 	item->last_digest = 0;
 	fetch->next = fetch->held_next;
-	/* there may be a next page now, behind one that is the same: an ETag need not cover it */
-	if (e->pages.type == PAGINATION_LINK_HEADER && e->pages.has_more == NIL &&
-		e->pages.total == NIL && http_response_header(response, "link") != NULL)
-		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, &fetch->exchange.request,
-									  response, &fetch->records);
-	fetch->next.records = fetch->at.records + fetch->held_records;
-	if (fetch->page == 0 && item->page_count == 0)
-		plan_pages(e, fetch, fetch->held_page_count, fetch->held_records);
+	if (headers_lead_on(&e->pages, response))
+	{
+		fetch->next = pagination_next(&e->pages, &fetch->at, e->from, request, response, &held);
+		page_count = pagination_page_count(&e->pages, request, response, held.count);
+	}
+	fetch->next.records = fetch->at.records + held.count;
+	if (fetch->page == 0 && item->page_count == 0 && !fetch->next.at_end)
+		plan_pages(e, fetch, page_count, held.count);
 }
 
 /*
@@ -476,24 +362,4 @@ plan_page_committed(page_fetch *fetch)
 		e->begun--;
 		MemoryContextDelete(item->context);
 	}
-}
-
-/*
- * Gives an item up, with what is under way of it.
- */
-void
-plan_drop_item(extraction *e, extract_item *item)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify (iter, &item->fetches)
-	{
-		page_fetch *fetch = dlist_container(page_fetch, node, iter.cur);
-
-		if (fetch->in_pool)
-			http_pool_abandon(e->pool, &fetch->exchange);
-	}
-	dlist_delete(&item->node);
-	e->begun--;
-	MemoryContextDelete(item->context);
 }

@@ -15,7 +15,6 @@
 #include <limits.h>
 
 #include "http/transfer.h"
-#include "http/wait_events.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -25,9 +24,9 @@ static void check_options(const http_client_options *options);
 static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg);
 static int timer_callback(CURLM *multi, long timeout_ms, void *arg);
 static void free_client(void *arg);
-static void build_events(http_client *client);
 static void socket_action(http_client *client, curl_socket_t fd, int events);
 static bool collect(http_client *client);
+static bool run_timer(http_client *client);
 
 /*
  * Fill in the defaults.
@@ -137,6 +136,8 @@ http_client_create(MemoryContext parent, const http_client_options *options)
 	client->reset.arg = client;
 	MemoryContextRegisterResetCallback(context, &client->reset);
 
+	client->idle = MemoryContextAlloc(context, sizeof(CURL *) * own->max_connections);
+
 	client->multi = curl_multi_init();
 	if (client->multi == NULL)
 	{
@@ -180,9 +181,8 @@ free_client(void *arg)
 	http_client_drop_events(client);
 
 	http_block_signals(&saved);
-	if (client->idle != NULL)
-		curl_easy_cleanup(client->idle);
-	client->idle = NULL;
+	while (client->idle_count > 0)
+		curl_easy_cleanup(client->idle[--client->idle_count]);
 	if (client->multi != NULL)
 		curl_multi_cleanup(client->multi);
 	client->multi = NULL;
@@ -190,58 +190,21 @@ free_client(void *arg)
 }
 
 /*
- * curl's socket callback: keep client->sockets what curl waits for.  Never raises;
- * out of memory it returns -1, which ends the transfers.
+ * curl's socket callback: note what curl waits for.  Never raises; out of memory it
+ * returns -1, which ends the transfers.
  */
 static int
 socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	http_client *client = arg;
-	int i;
+	uint32 events = ((what & CURL_POLL_IN) ? WL_SOCKET_READABLE : 0) |
+					((what & CURL_POLL_OUT) ? WL_SOCKET_WRITEABLE : 0);
 
 	if (client->closing)
 		return 0;
-
-	/*
-	 * Also when nothing seems to change: the descriptor may have been closed and
-	 * opened again, which epoll takes as removed.
-	 */
-	client->sockets_changed = true;
-	for (i = 0; i < client->socket_count; i++)
-	{
-		if (client->sockets[i].fd == fd)
-			break;
-	}
-
 	if (what == CURL_POLL_REMOVE)
-	{
-		if (i < client->socket_count)
-			client->sockets[i] = client->sockets[--client->socket_count];
-		return 0;
-	}
-
-	if (i == client->socket_capacity)
-	{
-		int capacity = Max(8, client->socket_capacity * 2);
-		http_socket *sockets = MemoryContextAllocExtended(
-			client->context, capacity * sizeof(http_socket), MCXT_ALLOC_NO_OOM);
-
-		if (sockets == NULL)
-			return -1;
-		if (client->sockets != NULL)
-		{
-			memcpy(sockets, client->sockets, client->socket_count * sizeof(http_socket));
-			pfree(client->sockets);
-		}
-		client->sockets = sockets;
-		client->socket_capacity = capacity;
-	}
-	if (i == client->socket_count)
-		client->socket_count++;
-	client->sockets[i].fd = fd;
-	client->sockets[i].events = ((what & CURL_POLL_IN) ? WL_SOCKET_READABLE : 0) |
-								((what & CURL_POLL_OUT) ? WL_SOCKET_WRITEABLE : 0);
-	return 0;
+		events = 0;
+	return http_socket_wanted(client, fd, events) ? 0 : -1;
 }
 
 /*
@@ -254,54 +217,6 @@ timer_callback(CURLM *multi, long timeout_ms, void *arg)
 
 	client->timer = timeout_ms < 0 ? -1 : http_monotonic_ms() + timeout_ms;
 	return 0;
-}
-
-/*
- * Give up the WaitEventSet; the next step builds another.
- */
-void
-http_client_drop_events(http_client *client)
-{
-	if (client->events != NULL)
-		FreeWaitEventSet(client->events);
-	client->events = NULL;
-}
-
-/*
- * Make client->events hold what is to be waited for.  A set cannot lose members, so
- * it is built anew when curl's sockets change.
- */
-static void
-build_events(http_client *client)
-{
-	int size = client->socket_count + 2;
-
-	if (client->events != NULL && !client->sockets_changed)
-		return;
-	http_client_drop_events(client);
-
-	if (client->occurred_capacity < size)
-	{
-		WaitEvent *occurred = MemoryContextAlloc(client->context, 2 * size * sizeof(WaitEvent));
-
-		if (client->occurred != NULL)
-			pfree(client->occurred);
-		client->occurred = occurred;
-		client->occurred_capacity = 2 * size;
-	}
-
-	client->events = etl_create_wait_event_set(client->context, size);
-	client->sockets_changed = true; /* until all are in */
-	AddWaitEventToSet(client->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	if (IsUnderPostmaster)
-		AddWaitEventToSet(client->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	for (int i = 0; i < client->socket_count; i++)
-	{
-		if (client->sockets[i].events != 0)
-			AddWaitEventToSet(client->events, client->sockets[i].events, client->sockets[i].fd,
-							  NULL, NULL);
-	}
-	client->sockets_changed = false;
 }
 
 /*
@@ -360,6 +275,17 @@ collect(http_client *client)
 	return any;
 }
 
+/* Lets curl work if it wanted to be called by now. */
+static bool
+run_timer(http_client *client)
+{
+	if (client->timer < 0 || client->timer > http_monotonic_ms())
+		return false;
+	client->timer = -1; /* curl sets it again as it needs */
+	socket_action(client, CURL_SOCKET_TIMEOUT, 0);
+	return true;
+}
+
 /*
  * Wait for something to happen to the client's transfers, at most so many milliseconds
  * (-1: for ever), and act on it, until a transfer may have finished: the caller can start
@@ -372,9 +298,15 @@ http_client_step(http_client *client, int max_ms)
 {
 	long timeout = max_ms;
 	int count;
-	bool happened = false;
+	bool happened;
 
-	build_events(client);
+	/* first, because what was added begins by it, and then waits for its socket again */
+	CHECK_FOR_INTERRUPTS();
+	happened = run_timer(client);
+	if (collect(client))
+		return true;
+
+	http_client_build_events(client);
 	if (client->timer >= 0)
 	{
 		double left = client->timer - http_monotonic_ms();
@@ -392,12 +324,7 @@ http_client_step(http_client *client, int max_ms)
 	}
 	CHECK_FOR_INTERRUPTS();
 
-	if (client->timer >= 0 && client->timer <= http_monotonic_ms())
-	{
-		client->timer = -1; /* curl sets it again as it needs */
-		socket_action(client, CURL_SOCKET_TIMEOUT, 0);
-		happened = true;
-	}
+	happened = run_timer(client) || happened;
 	for (int i = 0; i < count; i++)
 	{
 		WaitEvent *event = &client->occurred[i];

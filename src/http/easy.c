@@ -136,6 +136,11 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		return CURL_SOCKET_BAD;
 	}
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd != CURL_SOCKET_BAD && !http_socket_opened(client, fd))
+	{
+		close(fd);
+		fd = CURL_SOCKET_BAD;
+	}
 	if (fd == CURL_SOCKET_BAD)
 		ReleaseExternalFD();
 	return fd;
@@ -147,6 +152,7 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 static int
 close_socket(void *arg, curl_socket_t fd)
 {
+	http_socket_closed(arg, fd);
 	ReleaseExternalFD();
 	return close(fd);
 }
@@ -279,6 +285,7 @@ http_easy_configure(http_transfer *transfer, int timeout_ms)
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, (void *) transfer);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	SET(CURLOPT_CLOSESOCKETDATA, (void *) transfer->client); /* the connection outlives us */
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (request->admission != NULL)
 	{

@@ -55,7 +55,7 @@ static void hold_back(http_pool *pool, TimestampTz until, TimestampTz now, int64
 					  const char *reason);
 static bool goes_on_elsewhere(http_pool *pool, http_exchange *exchange);
 static void show_wait(http_pool *pool);
-static void collect(http_pool *pool);
+static bool collect(http_pool *pool);
 static void one_round(http_pool *pool, bool wait);
 static void settle(http_pool *pool, http_exchange *exchange, http_verdict verdict,
 				   TimestampTz not_before, TimestampTz now);
@@ -339,13 +339,15 @@ settle(http_pool *pool, http_exchange *exchange, http_verdict verdict, Timestamp
 		dlist_push_tail(&pool->done, &exchange->node);
 		return;
 	}
+	/* the others need not find out for themselves */
 	exchange->wait_reason = HTTP_WAIT_RETRY;
 	if (verdict == HTTP_VERDICT_RATE_LIMITED)
+	{
 		exchange->wait_reason = HTTP_WAIT_RATE_LIMIT;
-	/* the others need not find out for themselves */
-	if (not_before > now)
-		pool->hold_until =
-			Max(pool->hold_until, verdict == HTTP_VERDICT_RATE_LIMITED ? until : not_before);
+		pool->hold_until = Max(pool->hold_until, until);
+	}
+	else if (not_before > now)
+		pool->hold_until = Max(pool->hold_until, not_before);
 	try_again(pool, exchange, until, now);
 }
 
@@ -370,11 +372,12 @@ show_wait(http_pool *pool)
 		pool->hooks.waiting(pool->hooks.arg, first->wait_reason, first->not_before, first);
 }
 
-/* Takes the answers that have arrived. */
-static void
+/* Takes the answers that have arrived; whether all of them are successes so far. */
+static bool
 collect(http_pool *pool)
 {
 	dlist_mutable_iter iter;
+	bool good = true;
 
 	dlist_foreach_modify (iter, &pool->active)
 	{
@@ -393,6 +396,7 @@ collect(http_pool *pool)
 			continue;
 		now = GetCurrentTimestamp();
 		verdict = pool->hooks.judge(pool->hooks.arg, exchange, now, &not_before);
+		good = good && verdict == HTTP_VERDICT_SUCCESS;
 		if (verdict == HTTP_VERDICT_SUCCESS && pool->hooks.read != NULL)
 		{
 			dlist_push_tail(&pool->unread, &exchange->node);
@@ -401,6 +405,7 @@ collect(http_pool *pool)
 		else
 			settle(pool, exchange, verdict, not_before, now);
 	}
+	return good;
 }
 
 /* Reads the answers that were put off while others were coming. */
@@ -424,16 +429,17 @@ read_answers(http_pool *pool)
  * raise; the pool's client has to be destroyed then.
  *
  * What takes time, reading, comes after all connections that have become free are in use
- * again.
+ * again; unless one of the answers is none to go on from as if nothing was.
  */
 static void
 one_round(http_pool *pool, bool wait)
 {
 	int timeout = 0;
 	bool happened;
+	bool good;
 
 	send_due(pool);
-	collect(pool); /* a request that could not even begin is answered */
+	good = collect(pool); /* a request that could not even begin is answered */
 	if (pool->unread_count == 0)
 	{
 		if (pool->active_count == 0 && pool->waiting_count == 0)
@@ -449,14 +455,14 @@ one_round(http_pool *pool, bool wait)
 									  INT_MAX / 2);
 	}
 	happened = http_client_step(pool->client, timeout);
-	collect(pool);
+	good = collect(pool) && good;
 	while (happened && pool->unread_count > 0 && pool->unread_count <= pool->concurrency)
 	{
-		if (pool->hooks.more != NULL)
+		if (good && pool->hooks.more != NULL)
 			pool->hooks.more(pool->hooks.arg);
 		send_due(pool);
 		happened = http_client_step(pool->client, 0);
-		collect(pool);
+		good = collect(pool) && good;
 	}
 	read_answers(pool);
 }

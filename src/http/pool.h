@@ -63,7 +63,7 @@ typedef struct http_pool_hooks
 	/* Reads what was judged to be a success, which takes its time, and tells if it is one. */
 	http_verdict (*read)(void *arg, http_exchange *exchange);
 
-	/* There may be room: to submit what is to be fetched next. */
+	/* There may be room, and no answer speaks against it: to submit what is fetched next. */
 	void (*more)(void *arg);
 
 	/* After HTTP_VERDICT_REFRESH_AUTH: are there other credentials to try?  Bounds that itself. */

@@ -134,8 +134,7 @@ http_transfer_start(http_client *client, const http_request *request)
 		return transfer;
 	}
 
-	transfer->easy = client->idle != NULL ? client->idle : curl_easy_init();
-	client->idle = NULL;
+	transfer->easy = client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();
 	if (transfer->easy == NULL)
 	{
 		fail(transfer, HTTP_ERROR_OTHER, "out of memory");
@@ -358,10 +357,10 @@ release(http_transfer *transfer, bool keep_easy)
 	if (transfer->easy != NULL)
 	{
 		http_block_signals(&saved);
-		if (keep_easy && client->idle == NULL)
+		if (keep_easy && client->idle_count < client->options.max_connections)
 		{
 			curl_easy_reset(transfer->easy);
-			client->idle = transfer->easy;
+			client->idle[client->idle_count++] = transfer->easy;
 		}
 		else
 			curl_easy_cleanup(transfer->easy);

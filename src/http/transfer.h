@@ -53,11 +53,14 @@ typedef struct http_decoder
 	inflater inflater;
 } http_decoder;
 
-/* One socket curl waits for. */
+/* A socket curl waits for, or may wait for again. */
 typedef struct http_socket
 {
 	curl_socket_t fd;
-	uint32 events; /* WL_SOCKET_* */
+	bool is_connection; /* we are told when it is closed */
+	uint32 events;		/* WL_SOCKET_*, 0: none now */
+	uint32 watched;		/* the same in client->events; 0: it is not in there */
+	int position;		/* in client->events */
 } http_socket;
 
 struct http_client
@@ -68,13 +71,16 @@ struct http_client
 	char *proxy_host;			 /* of options.proxy; NULL without one */
 	int proxy_port;
 	CURLM *multi;
-	CURL *idle;			  /* an easy handle kept for its TLS sessions, or NULL */
+	CURL **idle; /* easy handles kept for their TLS sessions, as many as connections */
+	int idle_count;
 	dlist_head transfers; /* of http_transfer */
-	http_socket *sockets; /* what curl waits for, kept by its callback */
+	http_socket *sockets; /* see sockets.c */
 	int socket_count;
 	int socket_capacity;
 	bool sockets_changed; /* since "events" was built */
 	WaitEventSet *events; /* NULL when there is none */
+	bool events_spoiled;  /* it has a member that is to be lost */
+	int events_room;	  /* for so many more */
 	WaitEvent *occurred;  /* room for what "events" can report */
 	int occurred_capacity;
 	double timer; /* when curl wants to be called, monotonic ms; < 0 never */
@@ -165,6 +171,12 @@ extern char *http_curl_message(CURLcode code, const char *message);
 
 /* client.c */
 extern bool http_client_step(http_client *client, int max_ms);
+
+/* sockets.c */
+extern bool http_socket_opened(http_client *client, curl_socket_t fd);
+extern void http_socket_closed(http_client *client, curl_socket_t fd);
+extern bool http_socket_wanted(http_client *client, curl_socket_t fd, uint32 events);
+extern void http_client_build_events(http_client *client);
 extern void http_client_drop_events(http_client *client);
 
 /* retry.c */

@@ -29,14 +29,11 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "run/caller.h"
 #include "run/launch.h"
 #include "run/locks.h"
 #include "run/wake.h"
 
-/* How often a waiting caller looks, milliseconds; also how soon it finds it blocks its own run. */
-#define CALLER_TICK_MS 500
-/* How many coordinators may end under a waiting caller. */
-#define MAX_COORDINATOR_RESTARTS 5
 /* Least time between two progress notices, milliseconds. */
 #define NOTICE_INTERVAL_MS 1000
 
@@ -58,7 +55,7 @@ typedef struct request_status
  * level: what workers have committed by now is what a caller waits for.  The result is
  * SPI_tuptable; SPI must be connected.
  */
-static void
+void
 query_now(const char *query, int64 argument)
 {
 	Oid types[] = {INT8OID};
@@ -76,7 +73,7 @@ query_now(const char *query, int64 argument)
 }
 
 /* A column of the first row as a string in the current context; NULL if null. */
-static char *
+char *
 result_text(int column)
 {
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
@@ -106,7 +103,10 @@ read_status(int64 request_id)
 	return status;
 }
 
-static void
+/*
+ * Raises 40P01: the run waits for the session that waits for it.
+ */
+void
 raise_blocked(const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
@@ -149,7 +149,7 @@ check_connection(void)
 }
 
 /* Waits for a latch or some milliseconds, answering interrupts. */
-static void
+void
 wait_ms(long ms)
 {
 	/* the last query's catalog snapshot would hold back the horizon meanwhile */
@@ -182,7 +182,7 @@ check_coordinator_blocked(pid_t coordinator)
  * Starts a coordinator and waits until it has taken the request, if there is one.  Raises what it
  * says is wrong with the request.
  */
-static void
+void
 start_coordinator(run_request *request, dsm_handle handle)
 {
 	BackgroundWorkerHandle *worker;

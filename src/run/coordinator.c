@@ -13,12 +13,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -30,6 +32,7 @@
 #include "etl.h"
 #include "run/history.h"
 #include "run/launch.h"
+#include "run/launcher_state.h"
 #include "run/locks.h"
 #include "run/wake.h"
 
@@ -37,8 +40,8 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
-/* How long runs wait for a worker slot when no worker of this database has one. */
-#define SLOT_PATIENCE_MS 5000
+/* When there is no worker slot, they are asked for with pauses up to this. */
+#define MAX_SLOT_PAUSE_MS 8000
 /* How often it looks whether intervals are late. */
 #define LATENESS_INTERVAL_MS 5000
 /* After so many failures of its own in a row, it gives up. */
@@ -68,6 +71,8 @@ typedef struct outlook
 	bool has_deliveries; /* to be made now, or within half a minute */
 	int64 attempts;		 /* of all tasks of active runs: grows whenever a worker takes one */
 	TimestampTz next_attempt_at; /* 0: none */
+	TimestampTz next_due_at;	 /* of schedules and what is to be told; DT_NOEND: none */
+	uint64 changes;				 /* noted before it looked */
 } outlook;
 
 static MemoryContext wake_context;
@@ -75,7 +80,9 @@ static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
 static int64 attempts_at_failure = 0;
-static TimestampTz slots_exhausted_since = 0;
+static int slot_pause_ms = 0; /* 0: there has been a worker slot */
+static TimestampTz no_slots_before = 0;
+static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
 
 /* An int4[] column of the last result as a list of integers. */
 static List *
@@ -196,8 +203,13 @@ add_deliveries(outlook *now)
 			demand->idle_pids = pid_list(row, 3);
 			now->demands = lappend(now->demands, demand);
 		}
-		sql_call("SELECT etl._has_deliveries()", 0, NULL, NULL, NULL);
+		/* later ones are for who is started in time; without a launcher, nobody is */
+		values[0] = BoolGetDatum(!launcher_exists());
+		sql_call("SELECT etl._has_deliveries($1), etl._next_notification_at()", 1, types, values,
+				 NULL);
 		now->has_deliveries = DatumGetBool(sql_datum(0, 1));
+		if (!sql_is_null(0, 2))
+			now->next_due_at = Min(now->next_due_at, DatumGetTimestampTz(sql_datum(0, 2)));
 		MemoryContextSwitchTo(old);
 		sql_commit();
 	}
@@ -223,11 +235,15 @@ coordinate(void)
 {
 	outlook *result;
 	MemoryContext old;
+	uint64 changes = launcher_changes();
 
 	MemoryContextReset(wake_context);
 	sql_begin();
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
+	result->changes = changes;
+	if (launcher_exists())
+		sql_call("SELECT etl._queue_due_runs()", 0, NULL, NULL, NULL);
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
 	for (int row = 0; row < SPI_processed; row++)
@@ -239,7 +255,7 @@ coordinate(void)
 		demand->idle_pids = pid_list(row, 3);
 		result->demands = lappend(result->demands, demand);
 	}
-	sql_call("SELECT active_runs, next_attempt_at, worker_pids, attempts FROM "
+	sql_call("SELECT active_runs, next_attempt_at, worker_pids, attempts, next_due_at FROM "
 			 "etl._coordinator_outlook()",
 			 0, NULL, NULL, NULL);
 	result->active_runs = (int) sql_bigint(0, 1, 0);
@@ -247,6 +263,7 @@ coordinate(void)
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
 	result->attempts = sql_bigint(0, 4, 0);
+	result->next_due_at = sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -344,6 +361,8 @@ supply_workers(const outlook *now)
 			if (missing-- > 0)
 				wake_process(lfirst_int(idle));
 		}
+		if (slot_pause_ms > 0 && GetCurrentTimestamp() < no_slots_before)
+			continue;
 		for (; missing > 0 && workers < etl_max_workers; missing--, workers++)
 		{
 			worker_start *start = palloc0(sizeof(worker_start));
@@ -352,22 +371,15 @@ supply_workers(const outlook *now)
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);
-				if (slots_exhausted_since == 0)
-				{
-					slots_exhausted_since = GetCurrentTimestamp();
+				if (slot_pause_ms == 0)
 					ereport(LOG, (errmsg("etl: no free background worker slot, runs wait"),
 								  errhint("Increase max_worker_processes.")));
-				}
-				else if (workers == 0 &&
-						 TimestampDifferenceExceeds(slots_exhausted_since, GetCurrentTimestamp(),
-													SLOT_PATIENCE_MS))
-					fail_ready_tasks(demand->role, "no free background worker slot",
-									 "Increase max_worker_processes: etl needs one for the "
-									 "coordinator and at least one for a worker.");
+				slot_pause_ms = Min(Max(slot_pause_ms * 2, COORDINATOR_TICK_MS), MAX_SLOT_PAUSE_MS);
+				no_slots_before = GetCurrentTimestamp() + slot_pause_ms * INT64CONST(1000);
 				MemoryContextSwitchTo(old);
 				return;
 			}
-			slots_exhausted_since = 0;
+			slot_pause_ms = 0;
 			starts = lappend(starts, start);
 		}
 	}
@@ -387,6 +399,13 @@ wait_for_work(const outlook *now)
 
 		timeout = Min(timeout, Max(until, 10));
 	}
+	if (now->next_due_at < DT_NOEND)
+	{
+		/* what is due and not queued has to wait for something else */
+		long until = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), now->next_due_at);
+
+		timeout = until > 0 ? Min(timeout, until) : timeout;
+	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 PG_WAIT_EXTENSION);
@@ -397,6 +416,60 @@ wait_for_work(const outlook *now)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+}
+
+/*
+ * Takes the coordinator's lock, if it is to be had, and the wakes that are meant for who
+ * has it.
+ */
+static bool
+lead(void)
+{
+	if (!etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+		return false;
+	launcher_lead();
+	return true;
+}
+
+/*
+ * Gives the lead back, as nothing is active.  Returns false, with the lead, when something
+ * has come up since.
+ */
+static bool
+end_lead(const outlook *now)
+{
+	TimestampTz next_due_at = now->next_due_at;
+	bool ends;
+
+	if (next_due_at > GetCurrentTimestamp())
+		unqueued_looks = 0;
+	else if (unqueued_looks++ < 2)
+		return false; /* it has just become due */
+	else
+		/* its state is locked by somebody: his commit tells, but his rollback does not */
+		next_due_at = GetCurrentTimestamp() + USECS_PER_SEC;
+	if (!launcher_end(now->changes, next_due_at))
+		return false;
+	etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+	/* a run queued by who saw the lock taken */
+	sql_begin();
+	sql_call("SELECT active_runs FROM etl._coordinator_outlook()", 0, NULL, NULL, NULL);
+	ends = sql_bigint(0, 1, 0) == 0 || !lead();
+	sql_commit();
+	return ends;
+}
+
+/*
+ * Whether to wait for what is due next instead of coming again for it.  Without a launcher
+ * nobody would come, nor is anything fired.
+ */
+static bool
+soon_due(const outlook *now)
+{
+	TimestampTz from = GetCurrentTimestamp();
+
+	return launcher_exists() && now->next_due_at > from &&
+		   now->next_due_at - from <= etl_worker_linger_ms * INT64CONST(1000);
 }
 
 /*
@@ -431,20 +504,10 @@ coordinate_until_idle(void)
 			now = NULL;
 		}
 		PG_END_TRY();
-		if (now != NULL && now->active_runs == 0 && !now->has_deliveries)
+		if (now != NULL && now->active_runs == 0 && !now->has_deliveries && !soon_due(now))
 		{
-			if (!history_prune_while_idle())
-				continue;
-			etl_unlock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
-			now = NULL;
-			sql_begin();
-			sql_call("SELECT active_runs FROM etl._coordinator_outlook()", 0, NULL, NULL, NULL);
-			if (sql_bigint(0, 1, 0) == 0 || !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
-			{
-				sql_commit();
+			if (history_prune_while_idle() && end_lead(now))
 				return;
-			}
-			sql_commit();
 			continue;
 		}
 		if (now == NULL)
@@ -454,6 +517,27 @@ coordinate_until_idle(void)
 		wait_for_work(now);
 		history_prune_a_bit();
 	}
+}
+
+/* Waits until a transaction has ended; what it asked for is visible then, or is not to be. */
+static void
+wait_for_transaction(TransactionId transaction)
+{
+	StartTransactionCommand();
+	XactLockTableWait(transaction, NULL, NULL, XLTW_None);
+	CommitTransactionCommand();
+}
+
+/* Whether the extension is in this database: the launcher asks every one. */
+static bool
+is_installed(void)
+{
+	bool installed;
+
+	StartTransactionCommand();
+	installed = OidIsValid(get_extension_oid("etl", true));
+	CommitTransactionCommand();
+	return installed;
 }
 
 /*
@@ -479,11 +563,19 @@ etl_coordinator_main(Datum argument)
 	SetConfigOption("application_name", "etl coordinator", PGC_USERSET, PGC_S_SESSION);
 	wake_context = AllocSetContextCreate(TopMemoryContext, "etl wake", ALLOCSET_DEFAULT_SIZES);
 
+	if (TransactionIdIsValid(parameters.after))
+		wait_for_transaction(parameters.after);
+	if (parameters.by_launcher && !is_installed())
+	{
+		launcher_end(0, DT_NOEND);
+		proc_exit(0);
+	}
+
 	/*
 	 * With the lock, clean up first: what a crash has left active would pass for an
 	 * interval that is already running.
 	 */
-	leads = etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock);
+	leads = lead();
 	if (leads)
 		repair();
 	if (parameters.request != DSM_HANDLE_INVALID)
@@ -495,8 +587,9 @@ etl_coordinator_main(Datum argument)
 		submit((run_request *) dsm_segment_address(segment));
 		dsm_detach(segment);
 	}
-	if (!leads && !etl_lock(ETL_LOCK_COORDINATOR, 0, ExclusiveLock))
+	if (!leads && !lead())
 	{
+		launcher_yield();
 		wake_process(other_coordinator());
 		proc_exit(0);
 	}

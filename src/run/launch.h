@@ -17,8 +17,10 @@
 typedef struct launch_parameters
 {
 	Oid database;
-	Oid role;			/* workers: whom to connect as */
-	dsm_handle request; /* coordinators: the request to submit, or DSM_HANDLE_INVALID */
+	Oid role;			 /* workers: whom to connect as */
+	dsm_handle request;	 /* coordinators: the request to submit, or DSM_HANDLE_INVALID */
+	bool by_launcher;	 /* coordinators: there may be nothing to do, nor the extension */
+	TransactionId after; /* coordinators: begin when it has ended, if it is valid */
 } launch_parameters;
 
 /*
@@ -49,8 +51,13 @@ typedef struct run_request
 } run_request;
 
 extern bool launch_coordinator(dsm_handle request, BackgroundWorkerHandle **handle);
+extern bool launch_coordinator_of(Oid database, BackgroundWorkerHandle **handle);
+extern bool launch_coordinator_after(TransactionId transaction);
 extern bool launch_worker(Oid role, BackgroundWorkerHandle **handle);
 
+extern void register_launcher(void);
+
+PGDLLEXPORT extern void etl_launcher_main(Datum argument);
 PGDLLEXPORT extern void etl_coordinator_main(Datum argument);
 PGDLLEXPORT extern void etl_worker_main(Datum argument);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wake.h
- *	  Waking processes by pid.
+ *	  Waking processes by pid, and having somebody come at commit.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,5 +9,7 @@
 #define ETL_WAKE_H
 
 extern void wake_process(int pid);
+extern void coordinate_on_commit(Oid database);
+extern void list_databases_on_commit(void);
 
 #endif /* ETL_WAKE_H */

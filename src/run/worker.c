@@ -32,6 +32,7 @@
 #include "etl.h"
 #include "extract/extract.h"
 #include "progress.h"
+#include "run/call.h"
 #include "run/launch.h"
 #include "run/locks.h"
 #include "run/notification.h"
@@ -43,7 +44,8 @@ typedef struct claimed_task
 {
 	int64 task_run_id;
 	int attempt;
-	bool is_publish;
+	bool is_extract;
+	bool is_own_call; /* a procedure that may commit */
 } claimed_task;
 
 static MemoryContext task_context;
@@ -82,7 +84,7 @@ claim(claimed_task *task)
 		if (!etl_lock(ETL_LOCK_ATTEMPT, id, ExclusiveLock))
 			continue; /* another worker is at it */
 		sql_begin();
-		sql_call("SELECT attempt, kind, pipeline, task, run_date::text, caller_pid FROM "
+		sql_call("SELECT attempt, kind, pipeline, task, run_date::text, is_own_call FROM "
 				 "etl._claim($1)",
 				 1, types, values, NULL);
 		if (sql_is_null(0, 1))
@@ -93,9 +95,10 @@ claim(claimed_task *task)
 		}
 		task->task_run_id = id;
 		task->attempt = (int) sql_bigint(0, 1, 0);
-		task->is_publish = strcmp(sql_text(0, 2), "publish") == 0;
+		task->is_extract = strcmp(sql_text(0, 2), "extract") == 0;
+		task->is_own_call = DatumGetBool(sql_datum(0, 6));
 		snprintf(subject, sizeof(subject), "%s %s %s", sql_text(0, 3), sql_text(0, 5),
-				 task->is_publish ? "publish" : sql_text(0, 4));
+				 sql_text(0, 4));
 		sql_commit();
 		progress_set_subject(subject);
 		progress_report("attempt %d begins", task->attempt);
@@ -140,10 +143,12 @@ work_on(const claimed_task *task)
 
 	PG_TRY();
 	{
-		if (task->is_publish)
-			publish_run(task->task_run_id, task->attempt);
-		else
+		if (task->is_extract)
 			extract_run(task->task_run_id, task->attempt, task_context);
+		else if (task->is_own_call)
+			call_run(task->task_run_id, task->attempt, task_context);
+		else
+			publish_run(task->task_run_id, task->attempt);
 	}
 	PG_CATCH();
 	{
@@ -266,13 +271,21 @@ etl_worker_main(Datum argument)
 		/* tasks first: somebody may wait for them */
 		for (;;)
 		{
+			bool is_own_call = false;
+
 			if (claim(&task))
+			{
 				work_on(&task);
+				is_own_call = task.is_own_call;
+			}
 			else if (!notification_send_next(task_context))
 				break;
 			progress_set_subject("");
 			MemoryContextReset(task_context);
 			wake_coordinator();
+			/* settings, temporary tables, locks: whatever it left, goes with the session */
+			if (is_own_call)
+				proc_exit(0);
 			idle_since = GetCurrentTimestamp();
 		}
 		MemoryContextReset(task_context);

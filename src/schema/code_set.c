@@ -110,8 +110,7 @@ static const struct
 	{"Assigned", ~BIT(CN)},
 };
 
-static int compare_ranges(const void *a, const void *b);
-static void normalize(code_set *set);
+static void append_range(code_set *set, pg_wchar first, pg_wchar last);
 
 /*
  * An empty set, palloc'd.
@@ -123,11 +122,19 @@ code_set_new(void)
 }
 
 /*
- * Adds a range to a set.
+ * Appends a range that begins behind the first of the last one, and joins the two where they
+ * touch.
  */
-void
-code_set_add(code_set *set, pg_wchar first, pg_wchar last)
+static void
+append_range(code_set *set, pg_wchar first, pg_wchar last)
 {
+	code_range *end = set->count == 0 ? NULL : &set->ranges[set->count - 1];
+
+	if (end != NULL && first <= end->last + 1)
+	{
+		end->last = Max(end->last, last);
+		return;
+	}
 	if (set->count == set->allocated)
 	{
 		set->allocated = Max(8, set->allocated * 2);
@@ -138,46 +145,52 @@ code_set_add(code_set *set, pg_wchar first, pg_wchar last)
 	set->ranges[set->count].first = first;
 	set->ranges[set->count].last = last;
 	set->count++;
-	if (set->count > 1 && set->ranges[set->count - 2].last + 1 >= first)
-		normalize(set);
-}
-
-static int
-compare_ranges(const void *a, const void *b)
-{
-	pg_wchar first_a = ((const code_range *) a)->first;
-	pg_wchar first_b = ((const code_range *) b)->first;
-
-	return first_a < first_b ? -1 : first_a > first_b;
 }
 
 /*
- * Sorts the ranges and joins those that touch.
+ * Adds a range to a set.
  */
-static void
-normalize(code_set *set)
+void
+code_set_add(code_set *set, pg_wchar first, pg_wchar last)
 {
-	int used = 0;
+	code_range range = {first, last};
+	code_set single = {.count = 1, .ranges = &range};
 
-	qsort(set->ranges, set->count, sizeof(code_range), compare_ranges);
-	for (int i = 1; i < set->count; i++)
-	{
-		if (set->ranges[i].first <= set->ranges[used].last + 1)
-			set->ranges[used].last = Max(set->ranges[used].last, set->ranges[i].last);
-		else
-			set->ranges[++used] = set->ranges[i];
-	}
-	set->count = used + 1;
+	if (set->count == 0 || set->ranges[set->count - 1].first <= first)
+		append_range(set, first, last);
+	else
+		code_set_union(set, &single);
 }
 
 /*
- * Adds another set to a set.
+ * Adds another set to a set: both are sorted, so that one pass over both does it.  A class
+ * such as [\p{L}\p{N}] has a thousand ranges.
  */
 void
 code_set_union(code_set *set, const code_set *other)
 {
-	for (int i = 0; i < other->count; i++)
-		code_set_add(set, other->ranges[i].first, other->ranges[i].last);
+	const code_set before = *set;
+	int a = 0;
+	int b = 0;
+
+	if (other->count == 0)
+		return;
+	set->count = 0;
+	set->allocated = before.count + other->count;
+	set->ranges = palloc(sizeof(code_range) * set->allocated);
+	while (a < before.count || b < other->count)
+	{
+		const code_range *next;
+
+		if (b == other->count ||
+			(a < before.count && before.ranges[a].first <= other->ranges[b].first))
+			next = &before.ranges[a++];
+		else
+			next = &other->ranges[b++];
+		append_range(set, next->first, next->last);
+	}
+	if (before.ranges != NULL)
+		pfree(before.ranges);
 }
 
 /*

@@ -56,6 +56,17 @@ schema_error(const schema_node *node, const char *keyword, const char *format, .
 }
 
 /*
+ * The string of a keyword that is a URI, a reference or a name: terminated, palloc'd.
+ */
+char *
+schema_uri_text(const schema_node *node, const char *keyword, const json_view *value)
+{
+	if (memchr(value->u.string, '\0', value->length) != NULL)
+		schema_error(node, keyword, "\"%s\" must not hold \\u0000", keyword);
+	return pnstrdup(value->u.string, value->length);
+}
+
+/*
  * A path one token longer; token must live as long as the compiled schema.
  */
 const schema_step *
@@ -139,7 +150,7 @@ identify(schema_compiler *compiler, schema_node *node, bool is_document)
 		json_find_name(&node->source, "id", &value))
 	{
 		if (json_find_name(&node->source, "$schema", &value) && value.kind == JV_STRING)
-			dialect = schema_find_dialect(compiler, node, pnstrdup(value.u.string, value.length));
+			dialect = schema_find_dialect(compiler, node, schema_uri_text(node, "$schema", &value));
 		if (is_document)
 			node->resource->dialect = dialect;
 	}
@@ -154,7 +165,7 @@ identify(schema_compiler *compiler, schema_node *node, bool is_document)
 		schema_error(node, keyword, "\"%s\" must be a string", keyword);
 	}
 
-	uri = schema_uri_resolve(around->uri, pnstrdup(value.u.string, value.length));
+	uri = schema_uri_resolve(around->uri, schema_uri_text(node, keyword, &value));
 	fragment = schema_uri_split(uri);
 	if (value.length == 0 || value.u.string[0] != '#')
 	{
@@ -184,12 +195,12 @@ name_anchors(schema_compiler *compiler, schema_node *node)
 	if (json_find_name(&node->source, "$anchor", &value))
 	{
 		schema_require(node, "$anchor", &value, JV_STRING);
-		schema_name_node(compiler, node->resource, pnstrdup(value.u.string, value.length), node);
+		schema_name_node(compiler, node->resource, schema_uri_text(node, "$anchor", &value), node);
 	}
 	if (dialect->draft == DRAFT_2020 && json_find_name(&node->source, "$dynamicAnchor", &value))
 	{
 		schema_require(node, "$dynamicAnchor", &value, JV_STRING);
-		schema_add_dynamic_anchor(compiler, node, pnstrdup(value.u.string, value.length));
+		schema_add_dynamic_anchor(compiler, node, schema_uri_text(node, "$dynamicAnchor", &value));
 	}
 	if (dialect->draft == DRAFT_2019 && json_find_name(&node->source, "$recursiveAnchor", &value))
 	{

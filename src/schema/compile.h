@@ -12,6 +12,7 @@
 
 #include "utils/hsearch.h"
 
+#include "compat.h"
 #include "schema/nodes.h"
 
 /* A reference to be resolved once all nodes of the documents at hand exist. */
@@ -46,6 +47,7 @@ extern schema_node *schema_compile_node(schema_compiler *compiler, const json_vi
 extern schema_node *schema_compile_child(schema_compiler *compiler, schema_node *parent,
 										 const json_view *source, const char *keyword,
 										 const char *token, int length);
+extern char *schema_uri_text(const schema_node *node, const char *keyword, const json_view *value);
 extern const schema_step *schema_step_add(const schema_step *parent, const char *token, int length);
 extern const schema_step *schema_step_add_index(const schema_step *parent, int index);
 extern void schema_error(const schema_node *node, const char *keyword, const char *format, ...)

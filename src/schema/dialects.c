@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "schema/compile.h"
+#include "schema/text.h"
 #include "schema/uri.h"
 
 #define MAX_METASCHEMA_DEPTH 16
@@ -111,7 +112,7 @@ read_vocabularies(const schema_node *node, schema_draft draft, const json_view *
 		return VOCABULARIES_STANDARD;
 	json_walk_start(&walk, &vocabulary);
 	while (json_walk_member(&walk, &key, &length, &required))
-		bits |= vocabulary_bits(node, draft, pnstrdup(key, length),
+		bits |= vocabulary_bits(node, draft, text_shown(key, length),
 								required.kind == JV_BOOLEAN && required.u.boolean);
 	return bits;
 }
@@ -158,7 +159,7 @@ schema_find_dialect(schema_compiler *compiler, const schema_node *node, const ch
 								"registered with etl.register_schema.")));
 	dialect = schema_default_dialect();
 	if (json_find_name(&metaschema, "$schema", &value) && value.kind == JV_STRING)
-		dialect = schema_find_dialect(compiler, node, pnstrdup(value.u.string, value.length));
+		dialect = schema_find_dialect(compiler, node, schema_uri_text(node, "$schema", &value));
 	dialect.vocabularies = read_vocabularies(node, dialect.draft, &metaschema);
 	compiler->metaschema_depth--;
 	return dialect;

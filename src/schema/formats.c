@@ -8,9 +8,8 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
-
 #include "schema/formats.h"
+#include "schema/text.h"
 
 static const schema_format formats[] = {
 	{"date", DRAFTS_SINCE_7, format_is_date},
@@ -25,9 +24,10 @@ static const schema_format formats[] = {
 	{"ipv6", DRAFTS_ALL, format_is_ipv6},
 	{"iri", DRAFTS_SINCE_7, format_is_iri},
 	{"iri-reference", DRAFTS_SINCE_7, format_is_iri_reference},
-	{"json-pointer", DRAFTS_SINCE_6, format_is_json_pointer},
-	{"regex", DRAFTS_ALL, format_is_regex},
-	{"relative-json-pointer", DRAFTS_SINCE_7, format_is_relative_json_pointer},
+	{"json-pointer", DRAFTS_SINCE_6, format_is_json_pointer, .may_hold_nul = true},
+	{"regex", DRAFTS_ALL, format_is_regex, .may_hold_nul = true},
+	{"relative-json-pointer", DRAFTS_SINCE_7, format_is_relative_json_pointer,
+	 .may_hold_nul = true},
 	{"time", DRAFTS_SINCE_7, format_is_time},
 	{"uri", DRAFTS_ALL, format_is_uri},
 	{"uri-reference", DRAFTS_SINCE_6, format_is_uri_reference},
@@ -59,10 +59,10 @@ schema_format_check(const schema_format *format, const char *text, int length)
 	char *utf8;
 	bool valid;
 
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return format->check(text, length);
-	utf8 = pg_server_to_any(text, length, PG_UTF8);
-	valid = format->check(utf8, utf8 == text ? length : strlen(utf8));
+	if (!format->may_hold_nul && memchr(text, '\0', length) != NULL)
+		return false;
+	utf8 = text_to_utf8(text, length, &length);
+	valid = format->check(utf8, length);
 	if (utf8 != text)
 		pfree(utf8);
 	return valid;

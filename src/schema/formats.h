@@ -17,6 +17,7 @@ struct schema_format
 	const char *name;
 	int drafts;
 	bool (*check)(const char *text, int length); /* UTF-8, not terminated */
+	bool may_hold_nul; /* else what holds NUL is refused before the check */
 };
 
 /* formats.c */

@@ -11,13 +11,14 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
 
 #include "schema/json_view.h"
 #include "schema/number.h"
+#include "schema/text.h"
 
 static void view_child(const JsonbContainer *container, uint32 index, uint32 entries,
 					   json_view *out);
+static void append_value(StringInfo out, const json_view *value);
 
 /*
  * The child at an index among the entries of a container (keys count, too).
@@ -234,6 +235,55 @@ json_hash(const json_view *value, uint64 seed)
 	return hash;
 }
 
+static void
+append_value(StringInfo out, const json_view *value)
+{
+	json_walk walk;
+	json_view child;
+	const char *key;
+	int length;
+
+	check_stack_depth();
+	switch (value->kind)
+	{
+		case JV_NULL:
+			appendStringInfoString(out, "null");
+			break;
+		case JV_BOOLEAN:
+			appendStringInfoString(out, value->u.boolean ? "true" : "false");
+			break;
+		case JV_NUMBER:
+			appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
+											numeric_out, NumericGetDatum(value->u.number))));
+			break;
+		case JV_STRING:
+			text_append_json(out, value->u.string, value->length);
+			break;
+		case JV_ARRAY:
+			appendStringInfoChar(out, '[');
+			json_walk_start(&walk, value);
+			while (json_walk_element(&walk, &child))
+			{
+				appendStringInfoString(out, walk.next > 1 ? ", " : "");
+				append_value(out, &child);
+			}
+			appendStringInfoChar(out, ']');
+			break;
+		case JV_OBJECT:
+			appendStringInfoChar(out, '{');
+			json_walk_start(&walk, value);
+			while (json_walk_member(&walk, &key, &length, &child))
+			{
+				appendStringInfoString(out, walk.next > 1 ? ", " : "");
+				text_append_json(out, key, length);
+				appendStringInfoString(out, ": ");
+				append_value(out, &child);
+			}
+			appendStringInfoChar(out, '}');
+			break;
+	}
+}
+
 /*
  * A value as JSON text, for messages; palloc'd.
  */
@@ -243,25 +293,6 @@ json_text(const json_view *value)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	switch (value->kind)
-	{
-		case JV_NULL:
-			appendStringInfoString(&out, "null");
-			break;
-		case JV_BOOLEAN:
-			appendStringInfoString(&out, value->u.boolean ? "true" : "false");
-			break;
-		case JV_NUMBER:
-			appendStringInfoString(&out, DatumGetCString(DirectFunctionCall1(
-											 numeric_out, NumericGetDatum(value->u.number))));
-			break;
-		case JV_STRING:
-			escape_json(&out, pnstrdup(value->u.string, value->length));
-			break;
-		case JV_ARRAY:
-		case JV_OBJECT:
-			JsonbToCString(&out, unconstify(JsonbContainer *, value->u.container), 64);
-			break;
-	}
+	append_value(&out, value);
 	return out.data;
 }

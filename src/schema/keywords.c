@@ -112,10 +112,11 @@ schema_compile_keyword(schema_compiler *compiler, schema_node *node, const char 
 	{
 		int middle = (low + high) / 2;
 		const keyword *candidate = &keywords[middle];
-		int order = strncmp(candidate->name, key, length);
+		int name_length = strlen(candidate->name);
+		int order = memcmp(candidate->name, key, Min(name_length, length));
 
-		if (order == 0 && candidate->name[length] != '\0')
-			order = 1;
+		if (order == 0)
+			order = name_length - length;
 		if (order == 0)
 		{
 			const schema_dialect *dialect = &node->resource->dialect;
@@ -394,6 +395,6 @@ compile_reference(schema_compiler *compiler, schema_node *node, const char *keyw
 	schema_require(node, keyword, value, JV_STRING);
 	reference->node = node;
 	reference->keyword = keyword;
-	reference->text = pnstrdup(value->u.string, value->length);
+	reference->text = schema_uri_text(node, keyword, value);
 	compiler->references = lappend(compiler->references, reference);
 }

@@ -10,11 +10,12 @@
 #include "lib/stringinfo.h"
 
 #include "schema/compile.h"
+#include "schema/text.h"
 
 static void append_steps(StringInfo out, const schema_step *step);
 
 /*
- * Appends "/token" with ~ and / escaped.
+ * Appends "/token" with ~ and / escaped, and NUL, which no text can hold, as \u0000.
  */
 void
 append_pointer_token(StringInfo out, const char *token, int length)
@@ -27,7 +28,7 @@ append_pointer_token(StringInfo out, const char *token, int length)
 		else if (token[i] == '/')
 			appendStringInfoString(out, "~1");
 		else
-			appendStringInfoChar(out, token[i]);
+			text_append_shown(out, token + i, 1);
 	}
 }
 

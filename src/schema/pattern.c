@@ -12,13 +12,14 @@
 #include "schema/compile.h"
 #include "schema/pattern.h"
 #include "schema/regex_nfa.h"
+#include "schema/text.h"
 
 #define PATTERN_MAX_LENGTH 10000
 #define SHOWN_MAX_LENGTH 100
 
 struct schema_pattern
 {
-	char *source;
+	char *shown;	 /* for messages */
 	schema_dfa *dfa; /* NULL: the pattern needs more */
 	schema_nfa *nfa;
 };
@@ -34,26 +35,24 @@ schema_pattern_compile(const schema_node *node, const char *keyword, const char 
 	schema_pattern *result = palloc0(sizeof(schema_pattern));
 	MemoryContext kept = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(kept, "regular expression", ALLOCSET_SMALL_SIZES);
-	char *utf8 = pg_server_to_any(pattern, length, PG_UTF8);
+	int utf8_length;
+	char *utf8 = text_to_utf8(pattern, length, &utf8_length);
 	const char *problem = NULL;
 	regex_node *parsed = NULL;
 
-	result->source = pnstrdup(pattern, length);
-	if (utf8 != pattern)
-		length = strlen(utf8);
-
+	result->shown = text_shown(pattern, length);
 	MemoryContextSwitchTo(work);
-	if (length > PATTERN_MAX_LENGTH)
+	if (utf8_length > PATTERN_MAX_LENGTH)
 		problem = "it is longer than 10000 bytes";
 	else
-		parsed = regex_parse(utf8, length, &problem);
+		parsed = regex_parse(utf8, utf8_length, &problem);
 	if (parsed != NULL)
 		result->nfa = regex_nfa_build(parsed, &problem);
 	if (result->nfa == NULL)
 		schema_error(node, keyword, "the regular expression \"%s%s\" cannot be used: %s",
-					 pnstrdup(result->source, pg_mbcliplen(result->source, strlen(result->source),
-														   SHOWN_MAX_LENGTH)),
-					 strlen(result->source) > SHOWN_MAX_LENGTH ? "..." : "", problem);
+					 pnstrdup(result->shown,
+							  pg_mbcliplen(result->shown, strlen(result->shown), SHOWN_MAX_LENGTH)),
+					 strlen(result->shown) > SHOWN_MAX_LENGTH ? "..." : "", problem);
 	result->dfa = regex_dfa_build(result->nfa, kept);
 	MemoryContextSwitchTo(kept);
 
@@ -72,12 +71,9 @@ bool
 schema_pattern_matches(struct validation *v, const schema_pattern *pattern, const char *text,
 					   int length)
 {
-	char *utf8 = GetDatabaseEncoding() == PG_UTF8 ? unconstify(char *, text)
-												  : pg_server_to_any(text, length, PG_UTF8);
+	char *utf8 = text_to_utf8(text, length, &length);
 	bool matches;
 
-	if (utf8 != text)
-		length = strlen(utf8);
 	matches = pattern->dfa != NULL ? regex_dfa_matches(pattern->dfa, utf8, length)
 								   : regex_nfa_matches(v, pattern->nfa, utf8, length);
 	if (utf8 != text)
@@ -86,10 +82,10 @@ schema_pattern_matches(struct validation *v, const schema_pattern *pattern, cons
 }
 
 /*
- * The pattern as the schema has it.
+ * The pattern as the schema has it, for messages.
  */
 const char *
 schema_pattern_source(const schema_pattern *pattern)
 {
-	return pattern->source;
+	return pattern->shown;
 }

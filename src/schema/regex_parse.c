@@ -6,7 +6,7 @@
  * The grammar is that of the "u" flag, with three liberties that patterns in the wild take:
  * braces and a closing bracket may stand for themselves, so may a hyphen beside a class in
  * brackets, and punctuation may be escaped without need.  Lazy quantifiers match the same strings
- *as greedy ones.
+ * as greedy ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,6 +21,7 @@
 
 static regex_node *new_node(regex_kind kind);
 static regex_node *parse_choice(regex_parser *p);
+static bool is_quantifier(unsigned char c);
 static char *group_name(regex_parser *p);
 static regex_node *parse_back_reference(regex_parser *p);
 static bool references_valid(const regex_parser *p);
@@ -86,6 +87,12 @@ regex_take(regex_parser *p, const char *text)
 		return false;
 	p->next += length;
 	return true;
+}
+
+static bool
+is_quantifier(unsigned char c)
+{
+	return c == '*' || c == '+' || c == '?';
 }
 
 /*
@@ -254,7 +261,7 @@ parse_atom(regex_parser *p)
 	}
 	else
 	{
-		if (strchr("*+?", *p->next) != NULL)
+		if (is_quantifier(*p->next))
 			return regex_fail(p, "a quantifier has nothing to repeat");
 		c = regex_next(p);
 	}
@@ -320,7 +327,7 @@ parse_quantifier(regex_parser *p, regex_node *atom)
 		return regex_fail(p, "the bounds of a quantifier are out of order");
 	if (minimum > REPEAT_MAX || maximum > REPEAT_MAX)
 		return regex_fail(p, "a quantifier repeats more than 10000 times");
-	if (p->next < p->end && strchr("*+?", *p->next) != NULL)
+	if (p->next < p->end && is_quantifier(*p->next))
 		return regex_fail(p, "a quantifier has nothing to repeat");
 
 	/* an assertion holds once or any number of times alike */

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "schema/compile.h"
+#include "schema/text.h"
 #include "schema/validation.h"
 
 #define VALUE_MAX_LENGTH 80
@@ -116,7 +117,7 @@ describe_value(const json_view *value)
 		return "an object";
 	if (value->kind == JV_STRING && value->length > VALUE_MAX_LENGTH)
 	{
-		shortened.length = pg_mbcliplen(value->u.string, value->length, VALUE_MAX_LENGTH);
+		shortened.length = text_clip(value->u.string, value->length, VALUE_MAX_LENGTH);
 		return psprintf("%s...", json_text(&shortened));
 	}
 	text = json_text(&shortened);

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "schema/compile.h"
+#include "schema/text.h"
 #include "schema/uri.h"
 
 typedef struct name_entry
@@ -29,9 +30,9 @@ static int number_of_name(schema_compiler *compiler, const char *name);
 static schema_node *find_resource(schema_compiler *compiler, const schema_reference *reference,
 								  const char *uri);
 static schema_node *follow_pointer(schema_compiler *compiler, const schema_reference *reference,
-								   schema_node *start, const char *pointer);
-static bool next_token(const char **pointer, char **token);
-static bool step_into(json_view *value, const char *token);
+								   schema_node *start, const char *pointer, int length);
+static bool next_token(const char **pointer, const char *end, char **token, int *length);
+static bool step_into(json_view *value, const char *token, int length);
 static schema_node *find_target(schema_compiler *compiler, const schema_reference *reference);
 static void resolve(schema_compiler *compiler, const schema_reference *reference);
 
@@ -180,21 +181,21 @@ find_resource(schema_compiler *compiler, const schema_reference *reference, cons
 }
 
 /*
- * Takes the next token off a JSON pointer, unescaped; false at its end.
+ * Takes the next token off a JSON pointer, unescaped and terminated; false at its end.
  */
 static bool
-next_token(const char **pointer, char **token)
+next_token(const char **pointer, const char *end, char **token, int *length)
 {
 	const char *c = *pointer;
 	char *out;
 
-	if (*c != '/')
+	if (c == end || *c != '/')
 		return false;
 	c++;
-	out = *token = palloc(strcspn(c, "/") + 1);
-	for (; *c != '\0' && *c != '/'; c++)
+	out = *token = palloc(end - c + 1);
+	for (; c < end && *c != '/'; c++)
 	{
-		if (c[0] == '~' && (c[1] == '0' || c[1] == '1'))
+		if (c[0] == '~' && c + 1 < end && (c[1] == '0' || c[1] == '1'))
 		{
 			*out++ = c[1] == '0' ? '~' : '/';
 			c++;
@@ -203,6 +204,7 @@ next_token(const char **pointer, char **token)
 			*out++ = *c;
 	}
 	*out = '\0';
+	*length = out - *token;
 	*pointer = c;
 	return true;
 }
@@ -211,14 +213,14 @@ next_token(const char **pointer, char **token)
  * Replaces a value by the member or element that a token names.
  */
 static bool
-step_into(json_view *value, const char *token)
+step_into(json_view *value, const char *token, int length)
 {
 	json_view container = *value;
 
 	if (container.kind == JV_OBJECT)
-		return json_find_name(&container, token, value);
-	if (container.kind == JV_ARRAY && *token != '\0' && strlen(token) < 10 &&
-		strspn(token, "0123456789") == strlen(token))
+		return json_find(&container, token, length, value);
+	if (container.kind == JV_ARRAY && length > 0 && length < 10 &&
+		strspn(token, "0123456789") == length)
 		return json_element(&container, atoi(token), value);
 	return false;
 }
@@ -228,29 +230,31 @@ step_into(json_view *value, const char *token)
  */
 static schema_node *
 follow_pointer(schema_compiler *compiler, const schema_reference *reference, schema_node *start,
-			   const char *pointer)
+			   const char *pointer, int length)
 {
+	const char *end = pointer + length;
 	schema_node *around = start;
 	const schema_step *path = start->path;
 	json_view value = start->source;
 	const char *rest = pointer;
 	char *token;
+	int token_length;
 
-	while (next_token(&rest, &token))
+	while (next_token(&rest, end, &token, &token_length))
 	{
 		schema_node **known;
 
-		if (!step_into(&value, token))
+		if (!step_into(&value, token, token_length))
 			schema_error(reference->node, reference->keyword,
 						 "nothing is at \"%s\", where a reference leads", reference->text);
-		path = schema_step_add(path, token, strlen(token));
+		path = schema_step_add(path, token, token_length);
 		if (value.kind != JV_OBJECT)
 			continue;
 		known = (schema_node **) hash_search(compiler->nodes, &value.u.container, HASH_FIND, NULL);
 		if (known != NULL)
 			around = ((schema_node **) known)[1];
 	}
-	if (*rest != '\0')
+	if (rest < end)
 		schema_error(reference->node, reference->keyword, "\"%s\" is not a valid reference",
 					 reference->text);
 	return schema_compile_node(compiler, &value, around, path, around->resource);
@@ -266,16 +270,20 @@ find_target(schema_compiler *compiler, const schema_reference *reference)
 	char *fragment = schema_uri_split(uri);
 	schema_node *root = find_resource(compiler, reference, uri);
 	schema_node *target;
+	int length;
 
 	if (root == NULL || *fragment == '\0')
 		return root;
-	fragment = schema_uri_decode(fragment);
+	fragment = schema_uri_decode(fragment, &length);
 	if (*fragment == '/')
-		return follow_pointer(compiler, reference, root, fragment);
-	target = find_name(compiler, psprintf("%s#%s", root->resource->uri, fragment));
+		return follow_pointer(compiler, reference, root, fragment, length);
+	target = strlen(fragment) < length
+				 ? NULL
+				 : find_name(compiler, psprintf("%s#%s", root->resource->uri, fragment));
 	if (target == NULL)
 		schema_error(reference->node, reference->keyword,
-					 "there is no anchor \"%s\" where \"%s\" leads", fragment, reference->text);
+					 "there is no anchor \"%s\" where \"%s\" leads", text_shown(fragment, length),
+					 reference->text);
 	return target;
 }
 

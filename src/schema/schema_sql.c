@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * schema_sql.c
- *	  JSON Schema for SQL: etl.is_valid_json, etl.validate_json, the check of a schema that
- *	  is to be registered.
+ *	  JSON Schema for SQL: etl.is_valid_json, etl.validate_json, both of text, the check of a
+ *	  schema that is to be registered.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,14 +11,18 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "schema/compile.h"
+#include "schema/json_parse.h"
 #include "schema/schema.h"
 
 PG_FUNCTION_INFO_V1(etl_is_valid_json);
 PG_FUNCTION_INFO_V1(etl_validate_json);
+PG_FUNCTION_INFO_V1(etl_is_valid_json_text);
+PG_FUNCTION_INFO_V1(etl_validate_json_text);
 PG_FUNCTION_INFO_V1(etl_check_schema);
 
 /* What a call site keeps between calls. */
@@ -35,14 +39,50 @@ typedef struct row_sink
 	MemoryContext work;
 } row_sink;
 
-static const compiled_schema *get_schema(FunctionCallInfo fcinfo);
+static Jsonb *get_text_argument(FunctionCallInfo fcinfo, int number);
+static const compiled_schema *acquire_schema(FunctionCallInfo fcinfo, bool is_text,
+											 MemoryContext owner);
+static bool is_constant(const FmgrInfo *function, int number);
+static const compiled_schema *get_schema(FunctionCallInfo fcinfo, bool is_text);
+static Datum is_valid(FunctionCallInfo fcinfo, const compiled_schema *schema, Jsonb *document);
+static Datum report_all(FunctionCallInfo fcinfo, const compiled_schema *schema, Jsonb *document);
 static void put_row(void *argument, const schema_violation *violation);
+
+/*
+ * An argument of JSON text; palloc'd.
+ */
+static Jsonb *
+get_text_argument(FunctionCallInfo fcinfo, int number)
+{
+	text *json = PG_GETARG_TEXT_PP(number);
+
+	return json_parse_text(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+}
+
+static const compiled_schema *
+acquire_schema(FunctionCallInfo fcinfo, bool is_text, MemoryContext owner)
+{
+	return schema_acquire(is_text ? get_text_argument(fcinfo, 0) : PG_GETARG_JSONB_P(0), owner);
+}
+
+/*
+ * Is an argument written as a constant?  get_fn_expr_arg_stable would not do: to it a
+ * parameter is stable, and PL/pgSQL's variables are parameters that change between calls.
+ */
+static bool
+is_constant(const FmgrInfo *function, int number)
+{
+	Node *call = function->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) &&
+		   IsA(list_nth(((FuncExpr *) call)->args, number), Const);
+}
 
 /*
  * The compiled schema of argument 0: looked up once where it is a constant.
  */
 static const compiled_schema *
-get_schema(FunctionCallInfo fcinfo)
+get_schema(FunctionCallInfo fcinfo, bool is_text)
 {
 	FmgrInfo *function = fcinfo->flinfo;
 	call_site *site = function->fn_extra;
@@ -50,16 +90,25 @@ get_schema(FunctionCallInfo fcinfo)
 	if (site == NULL)
 	{
 		site = MemoryContextAllocZero(function->fn_mcxt, sizeof(call_site));
-		site->is_constant = get_fn_expr_arg_stable(function, 0);
+		site->is_constant = is_constant(function, 0);
 		function->fn_extra = site;
 	}
 	if (site->is_constant)
 	{
 		if (site->schema == NULL || schema_is_stale(site->schema))
-			site->schema = schema_acquire(PG_GETARG_JSONB_P(0), function->fn_mcxt);
+			site->schema = acquire_schema(fcinfo, is_text, function->fn_mcxt);
 		return site->schema;
 	}
-	return schema_acquire(PG_GETARG_JSONB_P(0), CurrentMemoryContext);
+	return acquire_schema(fcinfo, is_text, CurrentMemoryContext);
+}
+
+static Datum
+is_valid(FunctionCallInfo fcinfo, const compiled_schema *schema, Jsonb *document)
+{
+	bool valid = schema_validate(schema, document, PG_GETARG_BOOL(2), NULL, NULL);
+
+	PG_FREE_IF_COPY(document, 1);
+	PG_RETURN_BOOL(valid);
 }
 
 /*
@@ -68,12 +117,16 @@ get_schema(FunctionCallInfo fcinfo)
 Datum
 etl_is_valid_json(PG_FUNCTION_ARGS)
 {
-	const compiled_schema *schema = get_schema(fcinfo);
-	Jsonb *document = PG_GETARG_JSONB_P(1);
-	bool valid = schema_validate(schema, document, PG_GETARG_BOOL(2), NULL, NULL);
+	return is_valid(fcinfo, get_schema(fcinfo, false), PG_GETARG_JSONB_P(1));
+}
 
-	PG_FREE_IF_COPY(document, 1);
-	PG_RETURN_BOOL(valid);
+/*
+ * is_valid_json_text(schema text, document text, assert_format boolean) RETURNS boolean
+ */
+Datum
+etl_is_valid_json_text(PG_FUNCTION_ARGS)
+{
+	return is_valid(fcinfo, get_schema(fcinfo, true), get_text_argument(fcinfo, 1));
 }
 
 static void
@@ -94,14 +147,9 @@ put_row(void *argument, const schema_violation *violation)
 	MemoryContextReset(sink->work);
 }
 
-/*
- * validate_json(schema jsonb, document jsonb, assert_format boolean)
- *	  RETURNS TABLE (instance_path text, keyword text, schema_path text, message text)
- */
-Datum
-etl_validate_json(PG_FUNCTION_ARGS)
+static Datum
+report_all(FunctionCallInfo fcinfo, const compiled_schema *schema, Jsonb *document)
 {
-	const compiled_schema *schema = schema_acquire(PG_GETARG_JSONB_P(0), CurrentMemoryContext);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	row_sink sink;
 
@@ -109,9 +157,30 @@ etl_validate_json(PG_FUNCTION_ARGS)
 	sink.rows = result->setResult;
 	sink.descriptor = result->setDesc;
 	sink.work = AllocSetContextCreate(CurrentMemoryContext, "violation", ALLOCSET_SMALL_SIZES);
-	schema_validate(schema, PG_GETARG_JSONB_P(1), PG_GETARG_BOOL(2), put_row, &sink);
+	schema_validate(schema, document, PG_GETARG_BOOL(2), put_row, &sink);
 	MemoryContextDelete(sink.work);
 	return (Datum) 0;
+}
+
+/*
+ * validate_json(schema jsonb, document jsonb, assert_format boolean)
+ *	  RETURNS TABLE (instance_path text, keyword text, schema_path text, message text)
+ */
+Datum
+etl_validate_json(PG_FUNCTION_ARGS)
+{
+	return report_all(fcinfo, acquire_schema(fcinfo, false, CurrentMemoryContext),
+					  PG_GETARG_JSONB_P(1));
+}
+
+/*
+ * validate_json_text(schema text, document text, assert_format boolean), as validate_json
+ */
+Datum
+etl_validate_json_text(PG_FUNCTION_ARGS)
+{
+	return report_all(fcinfo, acquire_schema(fcinfo, true, CurrentMemoryContext),
+					  get_text_argument(fcinfo, 1));
 }
 
 /*

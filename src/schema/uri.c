@@ -196,10 +196,11 @@ hex_value(char c)
 }
 
 /*
- * Text with its percent-encoding undone (%00 and malformed escapes stay); palloc'd.
+ * Text with its percent-encoding undone (malformed escapes stay), terminated, palloc'd; it
+ * may hold NUL.
  */
 char *
-schema_uri_decode(const char *text)
+schema_uri_decode(const char *text, int *length)
 {
 	char *out = palloc(strlen(text) + 1);
 	char *end = out;
@@ -209,7 +210,7 @@ schema_uri_decode(const char *text)
 		int high = c[0] == '%' ? hex_value(c[1]) : -1;
 		int low = high >= 0 ? hex_value(c[2]) : -1;
 
-		if (low >= 0 && high * 16 + low != 0)
+		if (low >= 0)
 		{
 			*end++ = (char) (high * 16 + low);
 			c += 2;
@@ -218,5 +219,6 @@ schema_uri_decode(const char *text)
 			*end++ = *c;
 	}
 	*end = '\0';
+	*length = end - out;
 	return out;
 }

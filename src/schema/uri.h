@@ -12,6 +12,6 @@
 
 extern char *schema_uri_resolve(const char *base, const char *reference);
 extern char *schema_uri_split(char *uri);
-extern char *schema_uri_decode(const char *text);
+extern char *schema_uri_decode(const char *text, int *length);
 
 #endif /* ETL_SCHEMA_URI_H */

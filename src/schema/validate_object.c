@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "schema/pattern.h"
+#include "schema/text.h"
 #include "schema/validation.h"
 
 static bool validate_counts(validation *v, const schema_node *node, const json_view *value,
@@ -19,6 +20,10 @@ static bool validate_dependencies(validation *v, const schema_node *node, const 
 								  instance_place *place, evaluated_set *evaluated);
 static bool fail_missing(validation *v, const schema_node *node, const named_member *member,
 						 const instance_place *place);
+static bool fail_not_allowed(validation *v, const schema_node *node, const char *keyword,
+							 const instance_place *member);
+static bool fail_dependent(validation *v, const schema_node *node, const dependency *wanted,
+						   const json_view *name, const instance_place *place);
 
 static bool
 validate_counts(validation *v, const schema_node *node, const json_view *value,
@@ -41,8 +46,31 @@ static bool
 fail_missing(validation *v, const schema_node *node, const named_member *member,
 			 const instance_place *place)
 {
-	return validation_fail(v, node, "required", place, "the property \"%.*s\" is missing",
-						   member->length, member->key);
+	if (v->report == NULL)
+		return false;
+	return validation_fail(v, node, "required", place, "the property \"%s\" is missing",
+						   text_shown(member->key, member->length));
+}
+
+static bool
+fail_not_allowed(validation *v, const schema_node *node, const char *keyword,
+				 const instance_place *member)
+{
+	if (v->report == NULL)
+		return false;
+	return validation_fail(v, node, keyword, member, "the property \"%s\" is not allowed",
+						   text_shown(member->key, member->length));
+}
+
+static bool
+fail_dependent(validation *v, const schema_node *node, const dependency *wanted,
+			   const json_view *name, const instance_place *place)
+{
+	if (v->report == NULL)
+		return false;
+	return validation_fail(
+		v, node, wanted->keyword, place, "the property \"%s\" is missing, which \"%s\" requires",
+		text_shown(name->u.string, name->length), text_shown(wanted->key, wanted->length));
 }
 
 /*
@@ -94,9 +122,7 @@ validate_members(validation *v, const schema_node *node, const json_view *value,
 		{
 			known = true;
 			if (rules->additional->is_boolean && !rules->additional->verdict)
-				VALIDATION_CHECK(validation_fail(v, node, "additionalProperties", &at,
-												 "the property \"%.*s\" is not allowed", at.length,
-												 at.key));
+				VALIDATION_CHECK(fail_not_allowed(v, node, "additionalProperties", &at));
 			else
 				VALIDATION_CHECK(validate_node(v, rules->additional, &child, &at, NULL));
 		}
@@ -139,10 +165,7 @@ validate_dependencies(validation *v, const schema_node *node, const json_view *v
 			const json_view *name = &each->required[r];
 
 			if (!json_find(value, name->u.string, name->length, &found))
-				VALIDATION_CHECK(
-					validation_fail(v, node, each->keyword, place,
-									"the property \"%.*s\" is missing, which \"%.*s\" requires",
-									name->length, name->u.string, each->length, each->key));
+				VALIDATION_CHECK(fail_dependent(v, node, each, name, place));
 		}
 		if (each->node != NULL)
 			VALIDATION_CHECK(validate_node(v, each->node, value, place, evaluated));
@@ -192,9 +215,7 @@ validate_unevaluated_members(validation *v, const schema_node *node, const json_
 		if (evaluated_has(evaluated, i))
 			continue;
 		if (unevaluated->is_boolean && !unevaluated->verdict)
-			VALIDATION_CHECK(validation_fail(v, node, "unevaluatedProperties", &at,
-											 "the property \"%.*s\" is not allowed", at.length,
-											 at.key));
+			VALIDATION_CHECK(fail_not_allowed(v, node, "unevaluatedProperties", &at));
 		else
 			VALIDATION_CHECK(validate_node(v, unevaluated, &child, &at, NULL));
 	}

@@ -12,11 +12,11 @@
 #include "schema/formats.h"
 #include "schema/number.h"
 #include "schema/pattern.h"
+#include "schema/text.h"
 #include "schema/validation.h"
 
 static bool is_integer(const schema_node *node, Numeric number);
 static bool is_allowed(const enum_rules *allowed, const json_view *value);
-static int64 count_characters(const char *text, int length);
 
 /*
  * Draft 4 takes a number for an integer only when it is written without a fraction.
@@ -141,21 +141,6 @@ validate_number(validation *v, const schema_node *node, const json_view *value,
 	return valid;
 }
 
-/*
- * The length of a string in characters (code points).
- */
-static int64
-count_characters(const char *text, int length)
-{
-	int count = 0;
-
-	if (GetDatabaseEncoding() != PG_UTF8)
-		return pg_mbstrlen_with_len(text, length);
-	for (int i = 0; i < length; i++)
-		count += (text[i] & 0xC0) != 0x80;
-	return count;
-}
-
 bool
 validate_string(validation *v, const schema_node *node, const json_view *value,
 				instance_place *place)
@@ -167,7 +152,7 @@ validate_string(validation *v, const schema_node *node, const json_view *value,
 	if (value->length < rules->min_length * MAX_MULTIBYTE_CHAR_LEN ||
 		(rules->max_length >= 0 && value->length > rules->max_length))
 	{
-		int64 characters = count_characters(value->u.string, value->length);
+		int64 characters = text_count_characters(value->u.string, value->length);
 
 		if (characters < rules->min_length)
 		{

@@ -26,6 +26,16 @@ is(run_sql($node, "CALL etl.run('pages', '2026-11-18', '2026-11-19')", may_fail 
 is(value($node, 'SELECT count(*) FROM pages_stg.items'), 30, 'so does a second interval');
 is(run_sql($node, 'SELECT * FROM etl_run()', may_fail => 1)->{state}, '00000', 'etl_run() without arguments works');
 
+# Somebody comes for what a transaction has queued when it commits, not when it does not.
+my $queue = "INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by) "
+  . "SELECT 'pages', current_user, d, d + interval '1 day', d, 'UTC', 'backfill', current_user FROM (VALUES (timestamptz '2026-11-%s')) x(d); "
+  . 'SELECT etl._wake_coordinator_on_commit()';
+run_sql($node, sprintf "BEGIN; $queue; ROLLBACK", 16);
+run_sql($node, sprintf "BEGIN; $queue; SELECT pg_sleep(0.2); COMMIT", 17);
+within(5, 'a run that was queued is run after the commit',
+	sub { return value($node, "SELECT state FROM etl.runs WHERE run_date = '2026-11-17'") eq 'success' });
+is(value($node, "SELECT count(*) FROM etl.runs WHERE run_date = '2026-11-16'"), 0, 'one that was rolled back is not');
+
 # What needs preloading says so, and does not stop the declaration.
 $result = run_sql($node, "SELECT etl.alter_pipeline('pages', schedule => '0 2 * * *')", may_fail => 1);
 is($result->{state}, '00000', 'a schedule can be declared');

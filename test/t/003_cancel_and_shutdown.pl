@@ -136,10 +136,25 @@ run_ended($run, 'cancelled', 'a client that vanishes from CALL');
 ($caller, $run) = hanging_run();
 $worker = busy_worker($node, $run);
 value($node, "SELECT pg_terminate_backend($worker)");
+within($SOON, 'terminating the worker: another takes its place', sub {
+	return value($node, "SELECT count(*) FROM etl.progress WHERE run_id = $run AND attempt = 2 AND worker_pid <> $worker");
+});
+value($node, "SELECT etl.cancel($run)");
+$caller->wait($SOON);
+run_ended($run, 'cancelled', 'cancel after the worker was replaced');
+
+# Where one lost worker is enough, the run fails, and the next one is tried once it is said so.
+run_sql($node, "SELECT etl.alter_pipeline('pages', max_crashes => 1)");
+($caller, $run) = hanging_run();
+$worker = busy_worker($node, $run);
+value($node, "SELECT pg_terminate_backend($worker)");
 $result = $caller->wait($SOON);
 is($result && $result->{state}, '57P02', 'terminating the worker: the caller gets 57P02');
 like($result && $result->{err}, qr/run $run .*pages_raw\.items.*HINT:.*again/s,
 	'terminating the worker: the error names run and task and says what to do');
+$result = run_sql($node, "SELECT state FROM etl_run(date '$day', 'pages')", may_fail => 1);
+is($result->{state}, '57P02', 'terminating the worker: the interval is not tried again');
+run_sql($node, "SELECT etl.alter_pipeline('pages', max_crashes => 100)");
 run_ended($run, 'failed', 'terminating the worker');
 
 # Without its coordinator a run goes on: whoever waits for it starts another.

@@ -200,10 +200,10 @@ is(value($node, "SELECT count(*) FROM etl.slices WHERE pipeline LIKE 'sesame%' A
 
 # It fails in the middle; meanwhile the key is rotated; the stored link goes on with the new one.
 $api->fault(match => '/pages/sesame', page => 3, fault => 'status', code => 503,
-	body => '{"url": "http://x/?sesame=query%2Fs3cret%2B%26%3D1", "json": "query\\/s3cret+&=1"}');
+	body => '{"url": "http://x/?sesame=query%2fs3cret%2B%26%3d1", "json": "query\\/s3cret\\u002B&=1", "html": "query&#x2F;s3cret+&amp;=1"}');
 $result = extract('sesame');
-is_failure($result, '08006', 'an API that repeats the key in an error, in two spellings');
-like($result->{err}, qr/sesame=\*\*\*", "json": "\*\*\*"/, 'both are hidden');
+is_failure($result, '08006', 'an API that repeats the key in an error, in three spellings');
+like($result->{err}, qr/sesame=\*\*\*", "json": "\*\*\*", "html": "\*\*\*"/, 'all are hidden');
 $api->heal;
 write_secret('sesame', 'rotated-s3cret');
 $api->reset;

@@ -7,6 +7,7 @@ use warnings;
 use EtlTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::Local qw(timegm);
 
 my $api = EtlTest::Api->start;
 my $node = make_node('main', preload => 1);
@@ -314,6 +315,47 @@ like(run_day('page_total', '24'), qr/status 500/, 'the last page fails');
 is(run_day('page_total', '24'), 'success', 'meanwhile there are more');
 is(value($node, "SELECT count(*), count(DISTINCT payload ->> 'id') FROM page_total.vr_raw WHERE data_interval_start = '2026-11-24'"), '137|137', 'which come, too');
 
+# ------------------------------------------------------------- one limit for all of them
+
+# What one answer says about a limit holds the others back as well: those under way are
+# answered, no other is sent before the time.
+sub at { my ($entry) = @_; my @t = $entry->{time} =~ /^(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+\.\d+)/; return timegm(int $t[5], @t[4, 3, 2], $t[1] - 1, $t[0]) + $t[5] - int $t[5]; }
+run_sql($node, "CREATE SERVER patient FOREIGN DATA WRAPPER etl_http OPTIONS (base_url '$url', retry_delay '10 ms', concurrency '4', max_wait '5 s')");
+foreach my $fault ([ status_429_retry_after => seconds => 2 ], [ status_503_retry_after => seconds => 2 ], [ status_403_rate_limited => seconds => 2 ])
+{
+	my ($what, %parameters) = @$fault;
+
+	$api->reset;
+	serve('page_total', 395);
+	$api->fault(match => '/datasets/page_total', page => 15, fault => $what, times => 1, %parameters);
+	declare('page_total', $numbers{page_total}, server => 'patient');
+	$api->latency(20);
+	my $caller = session($node, name => 'caller');
+	$caller->send("SELECT state FROM etl_run(date '2026-11-26', 'page_total')");
+	if ($what =~ /429|403/)
+	{
+		wait_until("$what: the wait is seen", 10, sub { return value($node, "SELECT count(*) FROM etl.progress WHERE activity LIKE '%waiting for rate limit until%'") });
+	}
+	is($caller->wait(30)->{out}, 'success', "$what: the run succeeds");
+	my @requests = $api->requests('/datasets/page_total');
+	my ($limited) = grep { $_->{status} =~ /^(?:429|503|403)$/ } @requests;
+	my $answered = at($limited) + $limited->{ms} / 1000;
+	my @early = grep { at($_) > $answered + 0.1 && at($_) < $answered + 1 } @requests;
+	is(scalar(@early), 0, "$what: nothing is sent meanwhile") or diag(join ' ', map { sprintf('%.3f', at($_) - $answered) } @requests);
+	is(scalar(@requests), 41, "$what: nothing but the limited page is asked for twice");
+	is(value($node, "SELECT count(*), count(DISTINCT payload ->> 'id') FROM page_total.vr_raw WHERE data_interval_start = '2026-11-26'"), '395|395', "$what: all is there, once");
+}
+# a wait that is too long for one is too long for all
+$api->reset;
+serve('page_total', 395);
+$api->fault(match => '/datasets/page_total', page => 15, fault => 'status_429_retry_after', seconds => 60);
+$api->latency(20);
+like(run_day('page_total', '27'), qr/53400:.*is rate limited until.*HINT:.*max_wait/s, 'a limit beyond max_wait fails the run');
+cmp_ok(asked('/datasets/page_total'), '<', 24, 'at once');
+$api->heal;
+is(run_day('page_total', '27'), 'success', 'afterwards it goes on');
+is(value($node, "SELECT count(*), count(DISTINCT payload ->> 'id') FROM page_total.vr_raw WHERE data_interval_start = '2026-11-27'"), '395|395', 'to the end');
+
 # ----------------------------------------------------------------------- very many pages
 
 # 100,000 pages are planned; nothing but their numbers is held.
@@ -329,6 +371,13 @@ my ($resident) = slurp_file("/proc/$worker/status") =~ /^RssAnon:\s+(\d+) kB/m;
 cmp_ok($resident, '<', $ENV{ETL_SANITIZED} ? 1_000_000 : 40_000, '100,000 planned pages need little memory');
 value($node, "SELECT etl.cancel($run)");
 is($caller->wait(5)->{state}, '57014', 'and a cancel is heard among them');
+my $done = value($node, "SELECT count(*) FROM etl.slices WHERE pipeline = 'plan'");
+my $asked_before = asked('/datasets/plan');
+$caller->send("SELECT state FROM etl_run(date '2026-11-10', 'plan')");
+within(20, 'the next run goes on among them', sub { return value($node, "SELECT count(*) FROM etl.slices WHERE pipeline = 'plan'") > $done + 50 });
+is(join(' ', grep { $_ && $_ <= 100 } map { $_->{page} } ($api->requests('/datasets/plan'))[ $asked_before .. asked('/datasets/plan') - 1 ]), '', 'without asking again for what it has');
+value($node, "SELECT etl.cancel(max(run_id)) FROM etl.runs WHERE pipeline = 'plan'");
+$caller->wait(10);
 
 $node->stop;
 done_testing();

@@ -150,6 +150,34 @@ is(run_day('unchanged', '10'), 'success', 'auto: a token, with an ETag');
 is(run_day('unchanged', '11'), 'success', 'and the next interval');
 is(value($node, "SELECT string_agg(requests || ' ' || not_modified || ' ' || loaded, ', ' ORDER BY load_id) FROM etl.loads WHERE pipeline = 'unchanged'"), '4 0 12, 4 4 12', 'whose pages are all answered 304');
 
+# Their headers tell when there is more by now, which their ETag need not know of.
+sub answers { my ($path, $query, @answers) = @_; $api->control('PUT', 'routes', { path => "$path$query", responses => \@answers }); return; }
+sub tagged { my ($tag, $body, %headers) = @_; return { body => $json->encode($body), headers => { ETag => "\"$tag\"", %headers } }; }
+my $last = { status => 200, body => $json->encode([ page(5) ]) };
+answers('/grows', '?p=2', tagged('b', [ page(3, 4) ]), { status => 304, headers => { ETag => '"b"', Link => "<$url/grows?p=3>; rel=\"next\"" } });
+answers('/grows', '?p=3', $last);
+answers('/grows', '', tagged('a', [ page(1, 2) ], Link => "<$url/grows?p=2>; rel=\"next\""), { status => 304, headers => { ETag => '"a"' } });
+declare('grows', '{"type": "link_header"}', records => '$[*]');
+is(run_day('grows', '10') . ' ' . ids('grows'), 'success 1,2,3,4', 'pages with an ETag and a Link');
+is(run_day('grows', '11'), 'success', 'the same pages, and another');
+is(value($node, "SELECT string_agg(payload ->> 'id', ',' ORDER BY slice, record_number) FROM grows.vr_raw WHERE data_interval_start = '2026-11-11'"), '1,2,3,4,5', 'to which the Link of a 304 leads');
+answers('/counted', '?page=1', tagged('a', [ page(1, 2) ], 'X-Total' => 4), { status => 304, headers => { ETag => '"a"', 'X-Total' => 5 } });
+answers('/counted', '?page=2', tagged('b', [ page(3, 4) ], 'X-Total' => 4), { status => 304, headers => { ETag => '"b"', 'X-Total' => 5 } });
+answers('/counted', '?page=3', { %$last, headers => { 'X-Total' => 5 } });
+declare('counted', '{"type": "page_number", "total_header": "X-Total"}', records => '$[*]');
+is(run_day('counted', '10') . ' ' . ids('counted'), 'success 1,2,3,4', 'pages with an ETag and a total');
+is(run_day('counted', '11'), 'success', 'the same pages, and another');
+is(value($node, "SELECT string_agg(payload ->> 'id', ',' ORDER BY (payload ->> 'id')::integer) FROM counted.vr_raw WHERE data_interval_start = '2026-11-11'"), '1,2,3,4,5', 'which the total of a 304 tells of');
+# pages that have not changed are asked for at once as well
+$api->control('POST', 'datasets', { name => 'planned', records => [ page(1 .. 95) ] });
+declare('planned', '{"type": "page_number", "total": "$.total"}', path => '/datasets/planned');
+is(run_day('planned', '10'), 'success', 'pages known beforehand');
+$api->latency(40);
+is(run_day('planned', '11'), 'success', 'the same, unchanged');
+$api->latency(0);
+is(value($node, "SELECT requests, not_modified, loaded FROM etl.loads WHERE pipeline = 'planned' ORDER BY load_id DESC LIMIT 1"), '10|10|95', 'are all answered 304');
+cmp_ok($api->control('GET', 'stats')->{max_in_flight}, '>=', 8, 'many at once');
+
 # ------------------------------------------------------------------------------- cursors
 
 my $cursor = '{"type": "cursor", "cursor": "$.cursor", "parameter": "c"}';

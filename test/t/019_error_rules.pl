@@ -3,15 +3,18 @@
 use strict;
 use warnings;
 
+use Encode;
 use EtlTest;
+use IO::Compress::Gzip 'gzip';
 use JSON::PP;
+use MIME::Base64;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $api = EtlTest::Api->start;
 my $node = make_node('main', preload => 1);
 my $url = $api->url;
-my $json = JSON::PP->new->canonical;
+my $json = JSON::PP->new->ascii->canonical;
 my $secrets = "$PostgreSQL::Test::Utils::tmp_check/secrets";
 
 mkdir $secrets;
@@ -21,7 +24,7 @@ SELECT pg_reload_conf();
 CREATE SERVER api FOREIGN DATA WRAPPER etl_http OPTIONS (base_url '$url', retry_delay '10 ms', max_attempts '3', max_wait '4 s');
 SQL
 
-# Answers of a path, one after another: a status, a body, or both and headers.
+# Answers of a path, one after another: a status, a body (a reference to a string: its bytes), headers.
 my $number = 0;
 sub answers
 {
@@ -30,7 +33,8 @@ sub answers
 
 	$api->control('PUT', 'routes', { path => $path, responses => [ map { {
 			status => $_->[0],
-			body => ref $_->[1] ? $json->encode($_->[1]) : $_->[1] // '',
+			ref $_->[1] eq 'SCALAR' ? (body_base64 => encode_base64(${ $_->[1] }, ''))
+			: (body => ref $_->[1] ? $json->encode($_->[1]) : $_->[1] // ''),
 			headers => $_->[2] // {},
 	} } @answers ] });
 	return $path;
@@ -151,6 +155,18 @@ becomes('a rate limit in a 200', answers([ 200, { errors => [ { type => 'RATE_LI
 becomes('an empty page by rule', answers([ 200, { message => 'No results' } ]), rules({ path => '$.message', equals => 'No results', action => 'ignore' }), 'success', 0, 1);
 becomes('what is not that is no empty page', answers([ 200, { message => 'No luck' } ]), rules({ path => '$.message', equals => 'No results', action => 'ignore' }), qr/22032:.*has no member "data"/, 0, 1);
 
+# as it reads, not as it was sent: compressed, in another charset
+my $late = encode('UTF-16', decode('UTF-8', '{"state": "verspätet"}'));
+my $compressed;
+gzip(\'{"state": "pending", "data": []}' => \$compressed);
+becomes('a value of a compressed body', answers([ 200, \$compressed ], $good), rules({ path => '$.state', equals => 'pending', action => 'retry' }), 'success', 2, 2);
+becomes('a text in one', answers([ 503, \$compressed ]), rules({ contains => '"pending"', action => 'fail' }), qr/failed by a rule.*the answer begins: \{"state": "pending"/s, 0, 1);
+becomes('a value in UTF-16', answers([ 200, \$late, { 'Content-Type' => 'application/json; charset=utf-16' } ], $good), rules({ path => '$.state', equals => decode('UTF-8', 'verspätet'), action => 'retry' }), 'success', 2, 2);
+becomes('a text in a charset that PostgreSQL converts', answers([ 200, \encode('iso-8859-1', decode('UTF-8', '<p>geänderte Zeiten</p>')), { 'Content-Type' => 'text/html; charset=iso-8859-1' } ], $good),
+	rules({ contains => decode('UTF-8', 'geänderte'), action => 'retry' }), 'success', 2, 2);
+becomes('an error that is not compressed as the data are', answers([ 200, '{"state": "pending"}' ], [ 404, 'no such file' ]), rules({ contains => 'pending', action => 'retry' }, { contains => 'no such', action => 'ignore' }) . q(, options => '{"compression": "gzip"}'), 'success', 0, 2);
+becomes('a body that is looked at and read', answers([ 200, \encode('UTF-16', '{"data": [{"id": 1}, {"id": 2}, {"id": 3}]}'), { 'Content-Type' => 'application/json; charset=utf-16' } ]), $failed, 'success', 3, 1);
+
 # ------------------------------------------------ no error is taken for an empty success
 
 foreach my $error ([ 200, { error => 'nothing here' } ], [ 200, { data => { error => 'x' } } ], [ 200, { data => 'none' } ], [ 200, '' ], [ 200, '[]' ], [ 200, '<html></html>' ], [ 200, 'null' ], [ 201, 'OK' ],
@@ -165,17 +181,17 @@ foreach my $error ([ 200, { error => 'nothing here' } ], [ 200, { data => { erro
 
 sub serve { my ($name, $count) = @_; $api->control('POST', 'datasets', { name => $name, records => [ map { { id => $_ } } 1 .. $count ] }); return; }
 
-# by number, one after another and at once: stop_pagination ends it, ignore leaves a page out;
-# at once, all ten may be under way when the fourth is answered
+# by number, one after another and at once: stop_pagination ends it, but for what is under
+# way by then, ignore leaves a page out
 foreach my $pagination ('{"type": "page_number"}', '{"type": "page_number", "total": "$.total"}')
 {
-	foreach my $case ([ stop_pagination => '{"422": "stop_pagination"}', $pagination =~ /total/ ? qr/^30 (?:[4-9]|10)$/ : qr/^30 4$/ ], [ ignore => '{"422": "ignore"}', $pagination =~ /total/ ? qr/^86 10$/ : qr/^30 4$/ ])
+	foreach my $case ([ stop_pagination => '{"422": "stop_pagination"}', $pagination =~ /total/ ? qr/^30 (?:[4-9]|1\d)$/ : qr/^30 4$/ ], [ ignore => '{"422": "ignore"}', $pagination =~ /total/ ? qr/^86 10$/ : qr/^30 4$/ ])
 	{
 		my ($action, $on_status, $expected) = @$case;
 		my $name = 'paged_' . ++$number;
 
-		serve($name, 96);
-		$api->fault(match => "/datasets/$name", page => $action eq 'ignore' ? 4 : [ 4 .. 10 ], fault => 'status_422');
+		serve($name, $action eq 'ignore' ? 96 : 396);
+		$api->fault(match => "/datasets/$name", page => $action eq 'ignore' ? 4 : [ 4 .. 40 ], fault => 'status_422');
 		my @became = outcome("/datasets/$name", "pagination => '$pagination', on_status => '$on_status'");
 		is($became[0], 'success', "$action on page 4 with $pagination");
 		like("$became[1] $became[2]", $expected, "$action on page 4 with $pagination: records, requests");

@@ -42,6 +42,14 @@ SELECT * FROM pg_temp.extract('ro', '2024-01-01');
 SELECT count(*) FROM ro.target;
 RESET SESSION AUTHORIZATION;
 
+-- A backfill that has ended before it began, and a run, to ask for by number.
+BEGIN;
+SELECT count(*) FROM etl.backfill('ro', date '2024-02-01', date '2024-02-03');
+CREATE TEMP TABLE subject AS SELECT (SELECT min(run_id) FROM etl.runs WHERE pipeline = 'ro') AS run, (SELECT max(backfill_id) FROM etl.backfills) AS backfill;
+GRANT SELECT ON subject TO PUBLIC;
+SELECT etl.cancel_backfill(backfill) FROM subject;
+COMMIT;
+
 --
 -- The actions
 --
@@ -84,6 +92,14 @@ INSERT INTO action (action, statement) VALUES
 ('CALL etl.run', $$CALL etl.run('ro', '2024-01-02 00:00+00', '2024-01-03 00:00+00')$$),
 ('etl.reprocess', $$SELECT state FROM etl.reprocess('ro', '2024-01-01', '2024-01-02')$$),
 ('etl.cancel, of a run that has ended', $$SELECT etl.cancel((SELECT min(x.run_id) FROM etl.runs x WHERE x.pipeline = 'ro'))$$),
+('etl.trigger', $$SELECT etl.trigger('ro', '2024-01-09', '2024-01-10') > 0$$),
+('etl.retry, of a run that succeeded', $$SELECT etl.retry(s.run) FROM subject s$$),
+('etl.clear', $$SELECT etl.clear(s.run) > 0 FROM subject s$$),
+('etl.wait', $$SELECT etl.wait(s.run) FROM subject s$$),
+('etl.diagnose', $$SELECT count(*) > 0 FROM subject s, etl.diagnose(s.run)$$),
+('etl.backfill', $$SELECT count(*) = 2 FROM etl.backfill('ro', date '2024-02-01', date '2024-02-03')$$),
+('etl.cancel_backfill, of one that was cancelled', $$SELECT etl.cancel_backfill(s.backfill) FROM subject s$$),
+('rows in etl.backfills', $$SELECT EXISTS (SELECT FROM etl.backfills WHERE pipeline = 'ro')$$),
 ('etl.pause', $$SELECT etl.pause('ro')$$),
 ('etl.pause, all', $$SELECT etl.pause()$$),
 ('etl.resume', $$SELECT etl.resume('ro')$$),

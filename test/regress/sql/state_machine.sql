@@ -4,6 +4,9 @@
 \getenv here PG_ABS_SRCDIR
 \set helpers :here /helpers.sql
 \i :helpers
+-- out of a coordinator's sight
+\set ON_ERROR_ROLLBACK on
+BEGIN;
 \set ECHO all
 INSERT INTO etl.run (run_id, pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by)
 VALUES (-1, 'sm', current_user, '2024-01-01', '2024-01-02', '2024-01-01', 'UTC', 'manual', current_user);
@@ -32,7 +35,7 @@ END
 $$;
 CREATE TEMPORARY TABLE states AS
 	SELECT machine, state FROM (VALUES
-		('run', '{queued,running,success,failed,cancelled}'::text[]),
+		('run', '{queued,running,success,failed,cancelled,skipped}'::text[]),
 		('task_run', '{queued,running,success,failed,skipped,upstream_failed,up_for_retry,cancelled}'),
 		('load', '{loading,complete,published,superseded,abandoned,expired}')) v(machine, states), unnest(states) state;
 CREATE TEMPORARY TABLE outcome AS
@@ -46,7 +49,7 @@ SELECT machine, count(*) FILTER (WHERE outcome = 'allowed') AS allowed, count(*)
 SELECT machine, from_state, to_state, meaning FROM etl.state_transition ORDER BY machine, from_state, to_state;
 -- final states are final
 SELECT machine, state FROM states s WHERE NOT EXISTS (SELECT FROM etl.state_transition t WHERE t.machine = s.machine AND t.from_state = s.state) ORDER BY 1, 2;
--- every state but the first can be reached
+-- every state but those a row can begin in can be reached
 SELECT machine, state FROM states s WHERE NOT EXISTS (SELECT FROM etl.state_transition t WHERE t.machine = s.machine AND t.to_state = s.state) ORDER BY 1, 2;
 
 -- how a refusal reads
@@ -72,3 +75,5 @@ VALUES (-3, current_user, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1
 \set VERBOSITY default
 DELETE FROM etl.task_run WHERE task_run_id < 0;
 DELETE FROM etl.run WHERE run_id < 0;
+\set ON_ERROR_ROLLBACK off
+ROLLBACK;
