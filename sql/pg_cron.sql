@@ -28,7 +28,8 @@ DECLARE
 	cron text := CASE lower(btrim(schedule)) WHEN '@hourly' THEN '0 * * * *' WHEN '@daily' THEN '0 0 * * *' WHEN '@midnight' THEN '0 0 * * *' WHEN '@weekly' THEN '0 0 * * 0'
 					WHEN '@monthly' THEN '0 0 1 * *' WHEN '@yearly' THEN '0 0 1 1 *' WHEN '@annually' THEN '0 0 1 1 *' END;
 BEGIN
-	IF cron IS NULL AND cardinality(words) = 5 AND NOT etl.is_castable(schedule, 'interval') THEN
+	-- an hour has no letters, as the unit of an interval has
+	IF cron IS NULL AND cardinality(words) = 5 AND words[2] !~ '[a-zA-Z]' THEN
 		cron := array_to_string(words, ' ');
 	ELSIF cron IS NULL THEN
 		cron := etl._cron_of_period(extract(epoch FROM schedule::interval)::bigint, has_seconds);
