@@ -6,7 +6,7 @@
 
 CREATE FUNCTION etl._lock_kind(kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'repair' THEN 5 END $$;
+AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'delivery' THEN 5 WHEN 'repair' THEN 6 END $$;
 COMMENT ON FUNCTION etl._lock_kind(text) IS 'the numbers of the advisory lock space; must agree with src/run/locks.h';
 
 CREATE FUNCTION etl._locks_held() RETURNS TABLE (kind integer, id bigint, pid integer)
@@ -324,7 +324,7 @@ BEGIN
 	RETURN QUERY
 	SELECT o.oid, count(*)::integer,
 		   (SELECT array_agg(w.pid) FROM etl._locks_held() w WHERE w.kind = 2 AND w.id = o.oid::bigint
-			AND NOT EXISTS (SELECT FROM etl._locks_held() a WHERE a.kind = 3 AND a.pid = w.pid))
+			AND NOT EXISTS (SELECT FROM etl._locks_held() a WHERE a.kind IN (3, 5) AND a.pid = w.pid))
 	FROM etl._ready_tasks() t JOIN pg_roles o ON o.rolname = t.owner
 	GROUP BY o.oid;
 END
