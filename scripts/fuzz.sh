@@ -84,7 +84,7 @@ findings() { find "$work" -maxdepth 1 -name "$1-crash-*" -o -maxdepth 1 -name "$
 
 # The clang that PostgreSQL's own headers and packages go with.
 find_clang() {
-    local packages
+    local -a packages
     read -ra packages <<<"$(build_packages)"
     install_packages "${packages[@]}"
     clang=$(sed -nE 's/^CLANG *= *//p' "$("$PG_BIN/pg_config" --pgxs | sed 's|/makefiles/pgxs.mk$||')/Makefile.global")

@@ -149,7 +149,7 @@ stop_clusters_below() {
 # ------------------------------------------------------------------------- set-up
 
 install_what_is_missing() {
-    local packages
+    local -a packages
     step "Packages (PostgreSQL $PG_MAJOR)"
     read -ra packages <<<"$(build_packages) postgresql-$PG_MAJOR-cron postgresql-$PG_MAJOR-pgtap perl libipc-run-perl"
     install_packages "${packages[@]}"

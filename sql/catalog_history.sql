@@ -273,12 +273,14 @@ CREATE TABLE etl.quarantined_record (
 	tried_reason_code text,
 	tried_reason   text,
 	replayed_at	   timestamptz,
-	replayed_by	   name
+	replayed_by	   name,
+	replayed_into  bigint
 );
 COMMENT ON TABLE etl.quarantined_record IS 'records that did not get in, as received, with the reason; read etl.quarantine and etl.replayed';
 COMMENT ON COLUMN etl.quarantined_record.document IS 'the record as JSON, where its bytes were something else: a row of CSV, another charset';
 COMMENT ON COLUMN etl.quarantined_record.correction IS 'what shall be loaded in its place: see etl.correct_quarantined';
 COMMENT ON COLUMN etl.quarantined_record.replayed_at IS 'since when it is in the raw table; NULL: it is in quarantine';
+COMMENT ON COLUMN etl.quarantined_record.replayed_into IS 'the load that has it now: by its record_time perhaps another one than it was fetched for';
 CREATE INDEX quarantined_record_load ON etl.quarantined_record (load_id);
 
 CREATE SEQUENCE etl.check_result_id_seq;

@@ -153,6 +153,8 @@ BEGIN
 	UPDATE etl.run r SET owner = new_owner WHERE r.pipeline = p.pipeline AND r.owner = p.owner;
 	UPDATE etl.load l SET owner = new_owner WHERE l.pipeline = p.pipeline AND l.owner = p.owner;
 	UPDATE etl.log_entry e SET owner = new_owner WHERE e.pipeline = p.pipeline AND e.owner = p.owner;
+	UPDATE etl.backfill_request b SET owner = new_owner WHERE b.pipeline = p.pipeline AND b.owner = p.owner;
+	UPDATE etl.check_waiver w SET owner = new_owner WHERE w.pipeline = p.pipeline AND w.owner = p.owner;
 	-- what the new owner knew of an earlier pipeline of this name would be in the way
 	DELETE FROM etl.known_field f WHERE f.pipeline = p.pipeline AND f.owner = new_owner;
 	UPDATE etl.known_field f SET owner = new_owner WHERE f.pipeline = p.pipeline AND f.owner = p.owner;

@@ -27,7 +27,7 @@ $$;
 COMMENT ON FUNCTION etl._materialize_parents(regclass, etl.task, text[]) IS 'evaluates the view of a parent load into pg_temp.etl_parent';
 
 CREATE FUNCTION etl._load_children(target regclass, observations regclass, parents regclass, pipeline text, key text[], parent_key text[], touch text[], lookups etl._lookup_parts DEFAULT NULL)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	counts etl._load_counts;
@@ -77,8 +77,7 @@ BEGIN
 		observations, etl._key_match('o', 'a', target, key), etl._column_list(parent_key, 'p.%I'), parents, etl._column_list(parent_key, 's.%I'),
 		etl._key_match('p', 's', target, parent_key), etl._column_list(key, 's.%I'), etl._column_list(columns, 's.%I')), lookups);
 	EXECUTE format('ANALYZE pg_temp.etl_winner (%s)', etl._column_list(key));
-	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
-		format('EXISTS (SELECT FROM pg_temp.etl_affected_child o WHERE %s)', etl._key_match('o', 't', target, key)), true);
+	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch, 'true', true, among => 'pg_temp.etl_affected_child');
 	SELECT count(*) INTO source_rows FROM pg_temp.etl_source;
 	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);
 	DROP TABLE pg_temp.etl_affected_parent, pg_temp.etl_affected_child;

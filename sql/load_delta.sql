@@ -2,7 +2,7 @@
 -- incremental mode in which the first interval counts: etl._load_observed().
 
 CREATE FUNCTION etl._append_new_keys(target regclass, key text[], touch text[]) RETURNS etl._load_counts
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	counts etl._load_counts := (0, 0, 0, 0);

@@ -82,7 +82,7 @@ COMMENT ON FUNCTION etl._with_lookups(text, etl._lookup_parts) IS 'a query whose
 -- The rows of a target whose dimension has changed since: what the ledger names is looked up
 -- again.  First the ledger, then the dimension: what changes in between is noted still.
 CREATE FUNCTION etl._repair_lookups(pipeline text, task text, target regclass, lookups jsonb, timezone text, touch text[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	ledger regclass;

@@ -348,7 +348,7 @@ COMMENT ON FUNCTION etl._check_scd2_source(etl._scd2_shape, regclass, regclass, 
 -- mode scd2
 CREATE FUNCTION etl._load_scd2(target regclass, source regclass, pipeline text, timezone text, key text[], definition jsonb, touch text[])
 RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET jit = off		-- statements of many window functions over few rows: compiling them takes longer than running them
+SET random_page_cost = 0.3 SET jit = off		-- statements of many window functions over few rows: compiling them takes longer than running them
 AS $$
 DECLARE
 	shape etl._scd2_shape := etl._scd2_shape(target, source, pipeline, timezone, key, definition);

@@ -23,7 +23,7 @@ $$;
 COMMENT ON FUNCTION etl._mark_absent(regclass, text[], text[], timestamptz, text) IS 'deletes => mark: marks the keys that pg_temp.etl_source lacks';
 
 CREATE FUNCTION etl._load_snapshot_runs(target regclass, observations regclass, snapshots regclass, pipeline text, key text[], version text, touch text[], deletes text, lookups etl._lookup_parts DEFAULT NULL)
-RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 1.1
+RETURNS etl._load_counts LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
 AS $$
 DECLARE
 	shape etl._scd2_shape;
@@ -66,8 +66,7 @@ BEGIN
 	IF deletes = 'mark' THEN
 		EXECUTE format('SELECT count(*) FROM pg_temp.etl_winner s JOIN %s t ON %s WHERE s.is_deleted AND t.is_deleted IS NOT TRUE', target, etl._key_match('t', 's', target, key)) INTO marked;
 	END IF;
-	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch,
-		format('EXISTS (SELECT FROM pg_temp.etl_affected o WHERE %s)', etl._key_match('o', 't', target, key)), true);
+	counts := etl._apply_difference(target, 'pg_temp.etl_winner', key, touch, 'true', true, among => 'pg_temp.etl_affected');
 	counts.deleted := counts.deleted + marked;
 	counts.updated := counts.updated - marked;
 	counts.unchanged := greatest(source_rows - counts.inserted - counts.updated, 0);

@@ -50,8 +50,13 @@ DECLARE
 	key_list text := (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(key) WITH ORDINALITY u(k, n));
 	any_null text := (SELECT string_agg(format('%I IS NULL', k), ' OR ') FROM unnest(key) k);
 	bad_rows bigint;
+	any_bad boolean;
 	sample text;
 BEGIN
+	EXECUTE format('SELECT coalesce(bool_or(etl_rows > 1 OR etl_null), false) FROM (SELECT count(*) AS etl_rows, %s AS etl_null FROM pg_temp.etl_source GROUP BY %s) k', any_null, key_list) INTO any_bad;
+	IF NOT any_bad THEN
+		RETURN;
+	END IF;
 	EXECUTE format('SELECT count(*) FROM pg_temp.etl_source WHERE %s', any_null) INTO bad_rows;
 	IF bad_rows > 0 THEN
 		EXECUTE format('SELECT left(to_jsonb(s)::text, 500) FROM pg_temp.etl_source s WHERE %s LIMIT 1', any_null) INTO sample;

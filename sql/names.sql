@@ -40,9 +40,14 @@ AS $$ SELECT format('%I.%I', schema_name, relation_name) $$;
 COMMENT ON FUNCTION etl._full_name(name, name) IS 'schema.table, quoted where needed';
 
 CREATE FUNCTION etl._relation(schema_name name, relation_name name) RETURNS regclass
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	  WHERE n.nspname = schema_name AND c.relname = relation_name $$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN (SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	  WHERE n.nspname = schema_name AND c.relname = relation_name);
+END
+$$;
 COMMENT ON FUNCTION etl._relation(name, name) IS 'the relation of that name, or NULL';
 
 CREATE FUNCTION etl._ensure_schema(schema_name name) RETURNS void

@@ -61,6 +61,18 @@ $$;
 COMMENT ON FUNCTION etl._route_by_watermark(etl.load, jsonb, text, jsonb, jsonb[]) IS
 	'leaves out records that were loaded before, and notes how far the others take the load';
 
+-- The load that a fetch puts a record of a time into: its own, or one for which it fetches along.
+CREATE FUNCTION etl._load_of_time(l etl.load, at timestamptz) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT l.load_id WHERE at >= l.data_interval_start AND at < l.data_interval_end
+	UNION ALL
+	SELECT (x ->> 'load_id')::bigint FROM jsonb_array_elements(l.routes) x
+	WHERE at >= (x ->> 'start')::timestamptz AND at < (x ->> 'end')::timestamptz
+	LIMIT 1
+$$;
+COMMENT ON FUNCTION etl._load_of_time(etl.load, timestamptz) IS 'the load that a record of a time belongs to, of those that a fetch fills; NULL: none';
+
 CREATE FUNCTION etl._route_by_time(l etl.load, record_time text, payloads jsonb[]) RETURNS SETOF etl._route
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -71,12 +83,7 @@ AS $$
 				 WHEN o.load_id IS NULL THEN 'of another interval' END)::etl._route
 	FROM unnest(payloads) WITH ORDINALITY p(payload, n)
 	CROSS JOIN LATERAL (SELECT etl._record_time(p.payload #> etl.json_path_keys(record_time)) AS at) t
-	LEFT JOIN LATERAL (
-		SELECT l.load_id WHERE t.at >= l.data_interval_start AND t.at < l.data_interval_end
-		UNION ALL
-		SELECT (x ->> 'load_id')::bigint FROM jsonb_array_elements(l.routes) x
-		WHERE t.at >= (x ->> 'start')::timestamptz AND t.at < (x ->> 'end')::timestamptz
-		LIMIT 1) o ON true
+	LEFT JOIN LATERAL etl._load_of_time(l, t.at) o(load_id) ON true
 	WHERE o.load_id IS DISTINCT FROM l.load_id
 $$;
 COMMENT ON FUNCTION etl._route_by_time(etl.load, text, jsonb[]) IS 'the load of each record by its time, where it is not the one it was fetched for';

@@ -1,12 +1,12 @@
 -- Quarantined records tried again, after the declaration or the records themselves were put
--- right.  What passes becomes a row of the load it was fetched for; the bytes as received
--- stay in the ledger.
+-- right.  What passes becomes a row of the load it was fetched for, or of the one that its
+-- record_time leads to; the bytes as received stay in the ledger.
 
 CREATE VIEW etl.replayed WITH (security_barrier) AS
 	SELECT q.quarantine_id, q.pipeline, q.task, l.data_interval_start, q.load_id, l.state AS load_state, q.slice, q.record_number,
 		   CASE WHEN etl._owns(l.owner) THEN q.record END AS record, q.reason_code, CASE WHEN etl._owns(l.owner) THEN q.reason END AS reason, q.request, q.quarantined_at,
 		   CASE WHEN etl._owns(l.owner) THEN q.correction END AS correction, q.corrected_at, q.corrected_by, CASE WHEN etl._owns(l.owner) THEN q.correction_note END AS correction_note,
-		   q.replayed_at, q.replayed_by
+		   q.replayed_at, q.replayed_by, q.replayed_into
 	FROM etl.quarantined_record q JOIN etl.load l USING (load_id) WHERE q.replayed_at IS NOT NULL AND etl._may_see(l.owner);
 COMMENT ON VIEW etl.replayed IS 'records that were in quarantine and were loaded after all: as received, why they were refused, and what was corrected';
 
@@ -63,47 +63,59 @@ LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'etl_call_as_owner';
 COMMENT ON FUNCTION etl._next_quarantined_as_owner(bigint, bigint) IS 'does what etl._next_quarantined does, with the rights of the extension';
 COMMENT ON FUNCTION etl._next_quarantined(bigint, bigint) IS 'the next quarantined records of a load, corrected where they were: a thousand, or 16 MB';
 
-CREATE FUNCTION etl._settle_replay_as_owner(load_id bigint, replayed bigint[], tried bigint[], reason_codes text[], reasons text[]) RETURNS void
+-- What goes to another load counts there, and here as if it had been left out at once.
+CREATE FUNCTION etl._settle_replay_as_owner(load_id bigint, replayed_into bigint, replayed bigint[], tried bigint[], reason_codes text[], reasons text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	l etl.load := etl._lock_replayable_load(load_id);
+	destination etl.load := etl._lock_replayable_load(replayed_into);
+	is_own CONSTANT boolean := replayed_into = load_id;
 	moved bigint;
 BEGIN
-	IF l.load_id IS NULL THEN
-		RAISE EXCEPTION 'load % cannot take records', load_id USING ERRCODE = 'object_not_in_prerequisite_state';
+	IF l.load_id IS NULL OR destination.load_id IS NULL OR NOT is_own AND NOT coalesce(l.routes, '[]') @> jsonb_build_array(jsonb_build_object('load_id', replayed_into)) THEN
+		RAISE EXCEPTION 'load % cannot take records of load %', replayed_into, load_id USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
-	UPDATE etl.quarantined_record q SET replayed_at = clock_timestamp(), replayed_by = etl._acting_role()
+	UPDATE etl.quarantined_record q SET replayed_at = clock_timestamp(), replayed_by = etl._acting_role(), replayed_into = destination.load_id
 	WHERE q.load_id = l.load_id AND q.quarantine_id = ANY (replayed) AND q.replayed_at IS NULL;
 	GET DIAGNOSTICS moved = ROW_COUNT;
 	IF moved <> cardinality(replayed) THEN
 		RAISE EXCEPTION 'load % does not have these records in quarantine', load_id USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
-	UPDATE etl.slice s SET loaded = s.loaded + n.moved, quarantined = s.quarantined - n.moved
+	UPDATE etl.slice s SET quarantined = s.quarantined - n.moved,
+		loaded = s.loaded + CASE WHEN is_own THEN n.moved ELSE 0 END, fetched = s.fetched - CASE WHEN is_own THEN 0 ELSE n.moved END, skipped = s.skipped + CASE WHEN is_own THEN 0 ELSE n.moved END
 	FROM (SELECT q.slice, count(*) AS moved FROM etl.quarantined_record q WHERE q.load_id = l.load_id AND q.quarantine_id = ANY (replayed) GROUP BY 1) n
 	WHERE s.load_id = l.load_id AND s.slice = n.slice;
-	UPDATE etl.load x SET loaded = x.loaded + moved, quarantined = x.quarantined - moved WHERE x.load_id = l.load_id;
+	IF is_own THEN
+		UPDATE etl.load x SET quarantined = x.quarantined - moved, loaded = x.loaded + moved WHERE x.load_id = l.load_id;
+	ELSE
+		UPDATE etl.load x SET quarantined = x.quarantined - moved, fetched = x.fetched - moved, skipped = x.skipped + moved WHERE x.load_id = l.load_id;
+		UPDATE etl.load x SET loaded = x.loaded + moved, fetched = x.fetched + moved WHERE x.load_id = destination.load_id;
+	END IF;
 	UPDATE etl.quarantined_record q SET tried_at = clock_timestamp(), tried_reason_code = t.code, tried_reason = t.reason
 	FROM unnest(tried, reason_codes, reasons) t(id, code, reason)
 	WHERE q.load_id = l.load_id AND q.quarantine_id = t.id AND q.replayed_at IS NULL;
 END
 $$;
-CREATE FUNCTION etl._settle_replay(load_id bigint, replayed bigint[], tried bigint[], reason_codes text[], reasons text[]) RETURNS void
+CREATE FUNCTION etl._settle_replay(load_id bigint, replayed_into bigint, replayed bigint[], tried bigint[], reason_codes text[], reasons text[]) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'etl_call_as_owner';
-COMMENT ON FUNCTION etl._settle_replay_as_owner(bigint, bigint[], bigint[], text[], text[]) IS 'does what etl._settle_replay does, with the rights of the extension';
-COMMENT ON FUNCTION etl._settle_replay(bigint, bigint[], bigint[], text[], text[]) IS 'moves replayed records from quarantined to loaded in the ledger, and notes why others were refused again';
+COMMENT ON FUNCTION etl._settle_replay_as_owner(bigint, bigint, bigint[], bigint[], text[], text[]) IS 'does what etl._settle_replay does, with the rights of the extension';
+COMMENT ON FUNCTION etl._settle_replay(bigint, bigint, bigint[], bigint[], text[], text[]) IS 'moves replayed records from quarantined to loaded in the ledger, and notes why others were refused again';
 
--- Payloads with the reasons, those included that only the load knows.
+-- Payloads with the reasons, those included that only the load knows, and the load that
+-- each belongs to: its own, or one that its fetch took along (reads "current").
 CREATE FUNCTION etl._judge_for_load(l etl.load, definition jsonb, records bytea[])
-RETURNS TABLE (record_index integer, payload jsonb, reason_code text, reason text)
+RETURNS TABLE (record_index integer, payload jsonb, reason_code text, reason text, destination bigint)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT j.record_index, j.payload,
-		   coalesce(j.reason_code, CASE WHEN definition ? 'record_time' AND t.at IS NULL THEN '23502' WHEN t.at < l.data_interval_start OR t.at >= l.data_interval_end THEN '22008' END),
-		   coalesce(j.reason, CASE WHEN definition ? 'record_time' AND t.at IS NULL THEN format('the record has no time at %s', definition ->> 'record_time')
-							  WHEN t.at < l.data_interval_start OR t.at >= l.data_interval_end THEN format('the record is of another interval: its time is %s', to_char(t.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) END)
+		   CASE WHEN j.reason IS NOT NULL THEN j.reason_code WHEN NOT definition ? 'record_time' THEN NULL WHEN t.at IS NULL THEN '23502' WHEN d.load_id IS NULL THEN '22008' END,
+		   CASE WHEN j.reason IS NOT NULL THEN j.reason WHEN NOT definition ? 'record_time' THEN NULL WHEN t.at IS NULL THEN format('the record has no time at %s', definition ->> 'record_time')
+				WHEN d.load_id IS NULL THEN format('the record is of another interval: its time is %s', to_char(t.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) END,
+		   CASE WHEN definition ? 'record_time' THEN d.load_id ELSE l.load_id END
 	FROM etl._judge_records(definition, records) j
 	LEFT JOIN LATERAL (SELECT etl._record_time(j.payload #> etl.json_path_keys(definition ->> 'record_time')) AS at) t ON definition ? 'record_time' AND j.reason IS NULL
+	LEFT JOIN LATERAL etl._load_of_time(l, t.at) d(load_id) ON true
 $$;
 COMMENT ON FUNCTION etl._judge_for_load(etl.load, jsonb, bytea[]) IS 'what would become of records in a load if they were fetched for it today';
 
@@ -111,41 +123,50 @@ CREATE TYPE etl.replay_result AS (
 	task text, load_id bigint, data_interval_start timestamptz, data_interval_end timestamptz, replayed bigint, still_quarantined bigint);
 COMMENT ON TYPE etl.replay_result IS 'a row a load, as etl.replay_quarantine returns them';
 
--- One load, which is locked; batch by batch.
-CREATE FUNCTION etl._replay_load(p etl.pipeline, t etl.task, l etl.load) RETURNS etl.replay_result
+-- One load, which is locked; batch by batch. A row for it, and for each other load that has got records.
+CREATE FUNCTION etl._replay_load(p etl.pipeline, t etl.task, l etl.load) RETURNS SETOF etl.replay_result
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	result etl.replay_result := (t.task, l.load_id, l.data_interval_start, l.data_interval_end, 0, 0);
 	batch record;
 	judged record;
+	taken etl.load;
+	replayed_into jsonb := jsonb_build_object(l.load_id, 0);
+	replayed bigint;
 BEGIN
 	batch := etl._next_quarantined(l.load_id, 0);
 	WHILE batch.quarantine_ids IS NOT NULL LOOP
-		SELECT coalesce(array_agg(j.record_index ORDER BY j.record_index) FILTER (WHERE j.reason IS NULL), '{}') AS passed,
-			   coalesce(array_agg(j.payload ORDER BY j.record_index) FILTER (WHERE j.reason IS NULL), '{}') AS payloads,
-			   coalesce(array_agg(j.record_index ORDER BY j.record_index) FILTER (WHERE j.reason IS NOT NULL), '{}') AS refused,
-			   coalesce(array_agg(j.reason_code ORDER BY j.record_index) FILTER (WHERE j.reason IS NOT NULL), '{}') AS codes,
-			   coalesce(array_agg(j.reason ORDER BY j.record_index) FILTER (WHERE j.reason IS NOT NULL), '{}') AS reasons
-		INTO judged FROM etl._judge_for_load(l, t.definition, batch.records) j;
-		IF judged.passed <> '{}' THEN
-			PERFORM etl._insert_replayed(p.owner, l.target_schema, l.target_name, l.load_id, l.partition_key, l.data_interval_start, l.data_interval_end,
-				ARRAY(SELECT (batch.slices)[i] FROM unnest(judged.passed) WITH ORDINALITY u(i, o) ORDER BY o),
-				ARRAY(SELECT (batch.record_numbers)[i] FROM unnest(judged.passed) WITH ORDINALITY u(i, o) ORDER BY o),
-				ARRAY(SELECT (batch.items)[i] FROM unnest(judged.passed) WITH ORDINALITY u(i, o) ORDER BY o),
-				ARRAY(SELECT (batch.fetched_at)[i] FROM unnest(judged.passed) WITH ORDINALITY u(i, o) ORDER BY o), judged.payloads);
-		END IF;
-		PERFORM etl._settle_replay(l.load_id, ARRAY(SELECT (batch.quarantine_ids)[i] FROM unnest(judged.passed) i),
-			ARRAY(SELECT (batch.quarantine_ids)[i] FROM unnest(judged.refused) WITH ORDINALITY u(i, o) ORDER BY o), judged.codes, judged.reasons);
-		result.replayed := result.replayed + cardinality(judged.passed);
+		FOR judged IN
+			SELECT j.destination, array_agg(j.record_index ORDER BY j.record_index) AS indexes, array_agg(j.payload ORDER BY j.record_index) AS payloads,
+				   array_agg(j.reason_code ORDER BY j.record_index) AS codes, array_agg(j.reason ORDER BY j.record_index) AS reasons
+			FROM etl._judge_for_load(l, t.definition, batch.records) j GROUP BY j.destination, j.reason IS NULL
+			ORDER BY j.destination	-- two replays lock in the same order
+		LOOP
+			-- taken.load_id is null for what is refused, and where the other load is superseded
+			taken := CASE WHEN judged.reasons[1] IS NULL THEN etl._lock_replayable_load(judged.destination) END;
+			IF taken.load_id IS NOT NULL THEN
+				PERFORM etl._insert_replayed(p.owner, taken.target_schema, taken.target_name, taken.load_id, taken.partition_key, taken.data_interval_start, taken.data_interval_end,
+					ARRAY(SELECT (batch.slices)[i] FROM unnest(judged.indexes) WITH ORDINALITY u(i, o) ORDER BY o),
+					ARRAY(SELECT (batch.record_numbers)[i] FROM unnest(judged.indexes) WITH ORDINALITY u(i, o) ORDER BY o),
+					ARRAY(SELECT (batch.items)[i] FROM unnest(judged.indexes) WITH ORDINALITY u(i, o) ORDER BY o),
+					ARRAY(SELECT (batch.fetched_at)[i] FROM unnest(judged.indexes) WITH ORDINALITY u(i, o) ORDER BY o), judged.payloads);
+				PERFORM etl._settle_replay(l.load_id, taken.load_id, ARRAY(SELECT (batch.quarantine_ids)[i] FROM unnest(judged.indexes) i), '{}', '{}', '{}');
+				replayed_into := replayed_into || jsonb_build_object(taken.load_id, coalesce((replayed_into -> taken.load_id::text)::bigint, 0) + cardinality(judged.indexes));
+			ELSE
+				PERFORM etl._settle_replay(l.load_id, l.load_id, '{}', ARRAY(SELECT (batch.quarantine_ids)[i] FROM unnest(judged.indexes) WITH ORDINALITY u(i, o) ORDER BY o),
+					CASE WHEN judged.reasons[1] IS NULL THEN array_fill('22008'::text, ARRAY[cardinality(judged.indexes)]) ELSE judged.codes END,
+					CASE WHEN judged.reasons[1] IS NULL THEN array_fill(format('the record is of another interval, whose load %s is superseded', judged.destination), ARRAY[cardinality(judged.indexes)]) ELSE judged.reasons END);
+			END IF;
+		END LOOP;
 		batch := etl._next_quarantined(l.load_id, (batch.quarantine_ids)[cardinality(batch.quarantine_ids)]);
 	END LOOP;
-	result.still_quarantined := l.quarantined - result.replayed;
-	IF result.replayed > 0 THEN
-		PERFORM etl._log('INFO', p.pipeline, l.run_id, t.task, format('%s of %s quarantined records of load %s were replayed', result.replayed, l.quarantined, l.load_id),
-			jsonb_build_object('load_id', l.load_id, 'replayed', result.replayed, 'still_quarantined', result.still_quarantined));
+	replayed := (SELECT sum(n.value::bigint) FROM jsonb_each_text(replayed_into) n);
+	IF replayed > 0 THEN
+		PERFORM etl._log('INFO', p.pipeline, l.run_id, t.task, format('%s of %s quarantined records of load %s were replayed', replayed, l.quarantined, l.load_id),
+			jsonb_build_object('load_id', l.load_id, 'replayed', replayed, 'still_quarantined', l.quarantined - replayed));
 	END IF;
-	RETURN result;
+	RETURN QUERY SELECT t.task, x.load_id, x.data_interval_start, x.data_interval_end, n.value::bigint, CASE WHEN x.load_id = l.load_id THEN l.quarantined - replayed ELSE x.quarantined END
+	FROM jsonb_each_text(replayed_into) n, etl._lock_replayable_load(n.key::bigint) x ORDER BY x.load_id;
 END
 $$;
 COMMENT ON FUNCTION etl._replay_load(etl.pipeline, etl.task, etl.load) IS 'replays the quarantined records of a locked load';
@@ -161,6 +182,7 @@ DECLARE
 	candidate bigint;
 	l etl.load;
 	result etl.replay_result;
+	taken etl.load;
 	loaded bigint := 0;
 	first_start timestamptz;
 	last_end timestamptz;
@@ -179,13 +201,15 @@ BEGIN
 		l := etl._lock_replayable_load(candidate);
 		SELECT x.* INTO t FROM etl._tasks(p.pipeline) x WHERE x.task = l.task AND x.kind = 'extract';
 		CONTINUE WHEN NOT FOUND;		-- superseded meanwhile, or its task is no longer declared
-		result := etl._replay_load(p, t, l);
-		IF l.state = 'published' AND result.replayed > 0 THEN
-			loaded := loaded + result.replayed;
-			first_start := least(first_start, l.data_interval_start);
-			last_end := greatest(last_end, l.data_interval_end);
-		END IF;
-		RETURN NEXT result;
+		FOR result IN SELECT * FROM etl._replay_load(p, t, l) LOOP
+			taken := etl._lock_replayable_load(result.load_id);
+			IF taken.state = 'published' AND result.replayed > 0 THEN
+				loaded := loaded + result.replayed;
+				first_start := least(first_start, taken.data_interval_start);
+				last_end := greatest(last_end, taken.data_interval_end);
+			END IF;
+			RETURN NEXT result;
+		END LOOP;
 	END LOOP;
 	IF loaded > 0 THEN
 		RAISE NOTICE '% quarantined % loaded; the targets do not have them yet', loaded, CASE loaded WHEN 1 THEN 'record was' ELSE 'records were' END

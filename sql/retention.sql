@@ -66,7 +66,7 @@ $$;
 COMMENT ON FUNCTION etl._expire_loads(bigint) IS 'hides the loads of a run''s pipeline that are older than their task keeps them';
 
 CREATE FUNCTION etl._rebuildable_since(pipeline text) RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT max(l.data_interval_end) FROM etl.load l JOIN etl.pipeline p USING (pipeline)
 	WHERE l.pipeline = _rebuildable_since.pipeline AND l.owner = p.owner AND l.state = 'expired'

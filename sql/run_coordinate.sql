@@ -304,7 +304,6 @@ AS $$
 BEGIN
 	PERFORM etl._repair();
 	PERFORM etl._end_overdue_attempts();
-	PERFORM etl._finish_runs();
 	PERFORM etl._advance_backfills();
 	PERFORM etl._start_runs();
 	PERFORM etl._finish_runs();		-- of runs without tasks

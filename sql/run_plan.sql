@@ -6,8 +6,11 @@ CREATE TYPE etl._planned_task AS (task text, kind text, ordinal integer, depends
 COMMENT ON TYPE etl._planned_task IS 'a task of a run: what it waits for, and whose attempts and transaction it shares';
 
 CREATE FUNCTION etl._plan_as_one(pipeline text) RETURNS SETOF etl._planned_task
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	WITH planned AS (
 		SELECT o.task, o.kind, o.ordinal, o.depends_on, coalesce(t.definition ->> 'trigger_rule', 'all_success') AS trigger_rule,
 			   o.kind = 'extract' OR coalesce(t.definition ->> 'transaction' = 'own', false) AS is_alone
@@ -21,7 +24,8 @@ AS $$
 	SELECT 'publish', 'publish', 0,
 		   ARRAY(SELECT p.task FROM planned p WHERE p.kind = 'extract'
 				 UNION SELECT d.task FROM planned p JOIN planned d ON d.task = ANY (p.depends_on) WHERE NOT p.is_alone AND d.is_alone), NULL, 'all_success'
-	WHERE EXISTS (SELECT FROM planned p WHERE p.kind = 'extract' OR NOT p.is_alone)
+	WHERE EXISTS (SELECT FROM planned p WHERE p.kind = 'extract' OR NOT p.is_alone);
+END
 $$;
 COMMENT ON FUNCTION etl._plan_as_one(text) IS 'the tasks of a run that is published in one transaction';
 
@@ -125,8 +129,9 @@ COMMENT ON FUNCTION etl._plan_run(etl.run) IS 'writes the tasks of a run that st
 
 -- What has taken its workers along in earlier runs of the interval does not get another one.
 CREATE FUNCTION etl._give_up_poisoned_tasks(r etl.run) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
 	UPDATE etl.task_run t SET state = 'failed', ended_at = clock_timestamp(), error_code = '57P02',
 		error_message = etl._crash_message(c.crashes), error_hint = etl._crash_hint(r.pipeline)
 	FROM (SELECT x.task_run_id, etl._crashes_in_a_row(r, x.task) AS crashes, (etl._task_settings(p, x.task)).max_crashes
@@ -134,6 +139,7 @@ AS $$
 		  WHERE x.run_id = r.run_id AND x.part_of IS NULL
 			AND EXISTS (SELECT FROM etl.run y JOIN etl.task_run z USING (run_id) JOIN etl.task_attempt a USING (task_run_id)
 						WHERE y.pipeline = r.pipeline AND y.data_interval_start = r.data_interval_start AND z.task = x.task AND a.error_code = '57P02')) c
-	WHERE t.task_run_id = c.task_run_id AND t.state = 'queued' AND c.crashes >= c.max_crashes
+	WHERE t.task_run_id = c.task_run_id AND t.state = 'queued' AND c.crashes >= c.max_crashes;
+END
 $$;
 COMMENT ON FUNCTION etl._give_up_poisoned_tasks(etl.run) IS 'fails tasks of a run that starts whose last attempts for the interval all lost their worker';

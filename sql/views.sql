@@ -11,7 +11,7 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 				WHEN p.paused THEN 'paused'
 				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
 					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
-		   etl._rebuildable_since(p.pipeline) AS rebuildable_since,
+		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
 		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,

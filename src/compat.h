@@ -44,6 +44,20 @@
 #define etl_b64_encode(source, length, target, size) pg_b64_encode(source, length, target, size)
 #endif
 
+/*
+ * Bytes in base64, palloc'd.
+ */
+static inline char *
+etl_base64(const char *source, int length)
+{
+	int size = pg_b64_enc_len(length);
+	char *target = palloc0(size + 1);
+
+	if (etl_b64_encode(source, length, target, size) < 0)
+		elog(ERROR, "could not encode %d bytes in base64", length);
+	return target;
+}
+
 /* DecodeDateTime tells more about errors since 16. */
 #if PG_VERSION_NUM >= 160000
 #define etl_decode_datetime(fields, types, count, type, tm, fraction, timezone)                    \
@@ -60,6 +74,13 @@
 #define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+#endif
+
+/* pg_noreturn, which comes first, took its place in 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* PortalRun lost an argument that was always true in 18. */
 #if PG_VERSION_NUM >= 180000
 #define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
@@ -67,6 +88,13 @@
 #else
 #define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
 	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
+#endif
+
+/* pg_noreturn, which comes first, took its place in 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 #endif
 
 /* A lexer of JSON text that leaves escapes as they are; since 17 it may live on the stack. */

@@ -52,6 +52,7 @@ printf '%-8s %10s %12s %12s %12s %12s %10s\n' \
 for case in event order shape; do
     node "$work/ajv.js" documents "$case" "$records" >"$work/documents"
     node "$work/ajv.js" schema "$case" >"$work/schema"
+    # shellcheck disable=SC2046  # words, to be split
     set -- $(node "$work/ajv.js" run "$case" "$work/documents") $(measure_etl)
     if [ "$1" != "$4" ]; then
         echo "case $case: ajv accepts $1 documents, etl $4" >&2

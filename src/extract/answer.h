@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "extract/source.h"
 #include "http/http.h"
 

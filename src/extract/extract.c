@@ -161,6 +161,8 @@ begin(extraction *e)
 	e->target.routes = DatumGetBool(sql_datum(0, 19));
 	read_pagination(e);
 	e->from = source_open(server);
+	source_quota_read(e->from, e->target.task_run_id, e->target.attempt);
+	MemoryContextSwitchTo(e->context);
 	e->target.shape =
 		record_shape_open(e->context, e->target.task_run_id, e->target.attempt, e->target.load_id);
 	sql_commit();
@@ -195,88 +197,6 @@ keep_pagination(extraction *e)
 	sql_call("SELECT etl._keep_pagination($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	sql_commit();
 	e->pages_detected = false;
-}
-
-/* Notes that an item failed alone, and goes on without it. */
-static void
-skip_item(extraction *e, extract_item *item, const ErrorData *error)
-{
-	Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[7];
-	char nulls[] = "       ";
-
-	sql_begin();
-	values[0] = Int64GetDatum(e->target.task_run_id);
-	values[1] = Int32GetDatum(e->target.attempt);
-	values[2] = Int64GetDatum(e->target.load_id);
-	values[3] = Int32GetDatum(item->number);
-	values[4] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-	values[5] = CStringGetTextDatum(error->message);
-	nulls[6] = error->detail ? ' ' : 'n';
-	values[6] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
-	sql_call("SELECT etl._skip_item($1, $2, $3, $4, $5, $6, $7)", 7, types, values, nulls);
-	sql_commit();
-	items_drop(e, item);
-}
-
-/*
- * When every item has failed nothing was one item's own: raises as the last one did, so
- * that a source which is down is not taken for an empty one.  All are asked again.
- */
-static void
-check_some_item_came(extraction *e)
-{
-	Oid types[] = {INT8OID, INT4OID, INT8OID};
-	Datum values[] = {Int64GetDatum(e->target.task_run_id), Int32GetDatum(e->target.attempt),
-					  Int64GetDatum(e->target.load_id)};
-	char *code;
-	char *message;
-	char *detail;
-
-	if (!e->skip_failed_items)
-		return;
-	sql_begin();
-	sql_call("SELECT error_code, error_message, error_detail FROM etl._forget_failed_items($1, $2, "
-			 "$3)",
-			 3, types, values, NULL);
-	MemoryContextSwitchTo(e->context);
-	code = sql_text(0, 1);
-	message = sql_text(0, 2);
-	detail = sql_text(0, 3);
-	sql_commit();
-	MemoryContextSwitchTo(e->context);
-	if (code != NULL)
-		ereport(ERROR,
-				(errcode(MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])),
-				 errmsg("every item failed, %d of %d; the last one: %s", e->item_count,
-						e->item_count, message),
-				 detail ? errdetail("%s", detail) : 0,
-				 errhint("With on_item_error \"skip\" items are left out as long as one of them "
-						 "can be loaded; etl.log has the error of each.")));
-}
-
-/*
- * Whether an error is one item's own: what the source says about it, or what its pages
- * hold.  Refused credentials, an exhausted quota and our own resources concern them all.
- * fetch: the page it came with; NULL: none.
- */
-static bool
-is_of_one_item(const extraction *e, const ErrorData *error, const page_fetch *fetch)
-{
-	const http_response *response = fetch ? fetch->exchange.response : NULL;
-	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	if (!e->skip_failed_items || (fetch != NULL && page_fetch_concerns_all(fetch)))
-		return false;
-	if (fetch != NULL && fetch->outcome == PAGE_UNREADABLE)
-		return true;
-	/* 401 is about who asks, 403 about what is asked for */
-	if (error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
-		return response != NULL && response->status == 403;
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_FDW_ERROR) ||
-		   category == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) ||
-		   error->sqlerrcode == ERRCODE_INVALID_JSON_TEXT ||
-		   error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
 /* Calls "action"; returns what it raised, or NULL. */
@@ -334,9 +254,9 @@ give_up_endless_items(extraction *e)
 	{
 		ErrorData *error = caught(raise_too_many_pages, e);
 
-		if (!is_of_one_item(e, error, NULL))
+		if (!item_error_is_own(e, error, NULL))
 			ReThrowError(error);
-		skip_item(e, item, error);
+		item_skip(e, item, error);
 	}
 }
 
@@ -344,6 +264,8 @@ give_up_endless_items(extraction *e)
 static void
 look_after_network(extraction *e)
 {
+	if (e->ending)
+		return;
 	page_fetch_submit(e);
 	http_pool_pump(e->pool);
 }
@@ -361,7 +283,7 @@ commit_pages(extraction *e, List *fetches)
 		List *rest = NIL;
 		ListCell *cell;
 
-		if (failed != NULL && !is_of_one_item(e, error, failed))
+		if (failed != NULL && !item_error_is_own(e, error, failed))
 			ReThrowError(error);
 		foreach (cell, fetches)
 		{
@@ -373,11 +295,34 @@ commit_pages(extraction *e, List *fetches)
 				rest = lappend(rest, fetch);
 		}
 		if (failed != NULL)
-			skip_item(e, item, error);
+			item_skip(e, item, error);
 		fetches = rest;
 		if (fetches != NIL)
 			look_after_network(e);
 	}
+}
+
+/*
+ * Commits what has come of other pages when an error ends the attempt, so that it is not
+ * asked for again, and raises the error.  What is wrong with these the next attempt meets.
+ */
+static void
+end_attempt(extraction *e, List *fetches, ErrorData *error)
+{
+	http_exchange *exchange;
+
+	e->ending = true;
+	while ((exchange = http_pool_take(e->pool)) != NULL)
+	{
+		page_fetch *fetch = exchange->user;
+
+		fetch->in_pool = false;
+		if (caught(look_at_page, fetch) == NULL)
+			fetches = lappend(fetches, fetch);
+	}
+	commit_pages(e, fetches);
+	source_quota_save(e->from, e->target.task_run_id, e->target.attempt);
+	ReThrowError(error);
 }
 
 /* Takes pages that are there, the first of which is given, and commits them. */
@@ -399,12 +344,12 @@ take_pages(extraction *e, http_exchange *first)
 			keep_pagination(e);
 		if (error != NULL)
 		{
-			/* what came before it is committed first, also when it ends the attempt */
+			if (!item_error_is_own(e, error, fetch))
+				end_attempt(e, fetches, error);
+			/* what came before it is committed first */
 			commit_pages(e, fetches);
 			fetches = NIL;
-			if (!is_of_one_item(e, error, fetch))
-				ReThrowError(error);
-			skip_item(e, fetch->item, error);
+			item_skip(e, fetch->item, error);
 		}
 		else
 		{
@@ -467,6 +412,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 		return;
 	e->client = http_client_create(context, &e->from->client);
 	e->budget = rate_budget_open(e->from->name, e->from->rate_windows);
+	e->from->admission = rate_budget_admission(e->budget);
 	e->pool = page_fetch_pool(e);
 	PG_TRY();
 	{
@@ -479,7 +425,8 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	}
 	PG_END_TRY();
 	rate_budget_close(e->budget);
-	check_some_item_came(e);
+	source_quota_save(e->from, e->target.task_run_id, e->target.attempt);
+	items_check_some_came(e);
 
 	sql_begin();
 	values[0] = Int64GetDatum(task_run_id);

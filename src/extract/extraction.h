@@ -15,6 +15,7 @@
 #include "postgres.h"
 #include "lib/ilist.h"
 
+#include "compat.h"
 #include "extract/error_rules.h"
 #include "extract/page.h"
 #include "extract/pagination.h"
@@ -32,6 +33,7 @@ typedef struct extraction
 	http_client *client;
 	rate_budget *budget;
 	http_pool *pool;
+	bool ending;   /* an error ends the attempt: nothing is asked for any more */
 	bool rule_met; /* by an answer that has not been looked at: it may end the pages */
 	raw_target target;
 	page_options *decode;
@@ -142,6 +144,11 @@ extern void plan_raise_too_many_pages(const extraction *e, const extract_item *i
 /* items.c */
 extern void items_read(extraction *e);
 extern void items_drop(extraction *e, extract_item *item);
+
+/* item_errors.c */
+extern bool item_error_is_own(const extraction *e, const ErrorData *error, const page_fetch *fetch);
+extern void item_skip(extraction *e, extract_item *item, const ErrorData *error);
+extern void items_check_some_came(extraction *e);
 
 /* page_fetch.c */
 extern http_pool *page_fetch_pool(extraction *e);

@@ -13,7 +13,6 @@
 
 #include <math.h>
 
-#include "common/base64.h"
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -64,17 +63,12 @@ char *
 oauth_basic_credentials(const oauth_client *client)
 {
 	StringInfoData plain;
-	char *encoded;
-	int size;
 
 	initStringInfo(&plain);
 	http_append_encoded(&plain, client->client_id, false);
 	appendStringInfoChar(&plain, ':');
 	http_append_encoded(&plain, client->client_secret, false);
-	size = pg_b64_enc_len(plain.len);
-	encoded = palloc0(size + 1);
-	etl_b64_encode(plain.data, plain.len, encoded, size);
-	return encoded;
+	return etl_base64(plain.data, plain.len);
 }
 
 static bool
@@ -244,6 +238,9 @@ oauth_ask(source *from, http_client *http, const oauth_client *client)
 	request.body = form.data;
 	request.body_length = form.len;
 
+	/* of the same source: in its budget; an endpoint elsewhere has its own limits */
+	if (http_url_same_origin(client->token_url, from->base_url))
+		request.admission = from->admission;
 	answer->client = client;
 	answer->asked_at = GetCurrentTimestamp();
 	answer->response = http_fetch(http, &request, &from->retry, show_wait, NULL, &answer->outcome);

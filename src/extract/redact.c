@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 
 #include "extract/credentials.h"
+#include "extract/secret_spelling.h"
 #include "extract/source.h"
 
 /* Shorter ones cannot be told from ordinary text, or from ordinary parameters. */
@@ -36,50 +37,6 @@ known_secrets(const source *from)
 	return secrets;
 }
 
-/* A text as JSON spells it; some writers escape slashes. */
-static char *
-json_spelling(const char *text, bool escape_slashes)
-{
-	StringInfoData out;
-
-	initStringInfo(&out);
-	for (const char *c = text; *c; c++)
-	{
-		if (*c == '"' || *c == '\\' || (*c == '/' && escape_slashes))
-			appendStringInfoChar(&out, '\\');
-		appendStringInfoChar(&out, *c);
-	}
-	return out.data;
-}
-
-/* Secrets in all the ways an answer may spell them. */
-static List *
-spellings(List *secrets)
-{
-	List *result = NIL;
-	ListCell *cell;
-
-	foreach (cell, secrets)
-	{
-		char *secret = lfirst(cell);
-		StringInfoData encoded;
-
-		if (strlen(secret) < MIN_SECRET_BYTES)
-			continue;
-		initStringInfo(&encoded);
-		http_append_encoded(&encoded, secret, false);
-		result = lappend(result, secret);
-		if (strcmp(encoded.data, secret) != 0)
-			result = lappend(result, encoded.data);
-		if (strpbrk(secret, "\"\\/") != NULL)
-		{
-			result = lappend(result, json_spelling(secret, false));
-			result = lappend(result, json_spelling(secret, true));
-		}
-	}
-	return result;
-}
-
 /*
  * The first bytes of a text with every secret of the source replaced by ***, palloc'd,
  * NUL-terminated; NULs in it become blanks.  At most "limit" bytes, so that a secret at
@@ -88,7 +45,7 @@ spellings(List *secrets)
 char *
 source_excerpt(const source *from, const char *text, size_t length, size_t limit)
 {
-	List *hidden = spellings(known_secrets(from));
+	List *hidden = secret_spellings(known_secrets(from), MIN_SECRET_BYTES);
 	StringInfoData out;
 	size_t at = 0;
 
@@ -100,11 +57,9 @@ source_excerpt(const source *from, const char *text, size_t length, size_t limit
 
 		foreach (cell, hidden)
 		{
-			const char *secret = lfirst(cell);
-			size_t size = strlen(secret);
+			size_t size = secret_spelled_at(text + at, length - at, lfirst(cell));
 
-			if (size > found && size <= length - at && memcmp(text + at, secret, size) == 0)
-				found = size;
+			found = Max(found, size);
 		}
 		if (found > 0)
 			appendStringInfoString(&out, "***");
@@ -161,16 +116,17 @@ holds_credentials(const source *from, List *secrets, const char *parameter, size
 	size_t name_length = equals != NULL ? equals - parameter : length;
 	const char *key_parameter = from->credentials ? from->credentials->parameter : NULL;
 	ListCell *cell;
-	char *value;
 
 	if (key_parameter != NULL && pg_strcasecmp(decode(parameter, name_length), key_parameter) == 0)
 		return true;
 	if (equals == NULL)
 		return false;
-	value = decode(equals + 1, length - name_length - 1);
+	length -= name_length + 1;
 	foreach (cell, secrets)
 	{
-		if (strlen(value) >= MIN_PARAMETER_BYTES && strcmp(value, lfirst(cell)) == 0)
+		size_t size = secret_spelled_at(equals + 1, length, lfirst(cell));
+
+		if (size > 0 && size == length)
 			return true;
 	}
 	return false;
@@ -186,7 +142,7 @@ source_without_credentials(const source *from, const char *url)
 {
 	size_t end = strcspn(url, "#");
 	const char *query = memchr(url, '?', end);
-	List *secrets = known_secrets(from);
+	List *secrets = secret_spellings(known_secrets(from), MIN_PARAMETER_BYTES);
 	StringInfoData out;
 	char before = '?';
 

@@ -17,6 +17,8 @@
 #include "extract/source.h"
 
 PG_FUNCTION_INFO_V1(etl_regress_take);
+PG_FUNCTION_INFO_V1(etl_regress_hide_secrets);
+PG_FUNCTION_INFO_V1(etl_regress_link);
 
 /*
  * SQL: (server text, wanted integer, times integer, unused integer) RETURNS integer.  Takes
@@ -38,4 +40,28 @@ etl_regress_take(PG_FUNCTION_ARGS)
 	}
 	rate_budget_close(budget);
 	PG_RETURN_INT32(taken);
+}
+
+/*
+ * SQL: (server text, said text) RETURNS text: what is shown of what a source says.
+ */
+Datum
+etl_regress_hide_secrets(PG_FUNCTION_ARGS)
+{
+	source *from = source_open(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_TEXT_P(
+		cstring_to_text(source_hide_secrets(from, text_to_cstring(PG_GETARG_TEXT_PP(1)))));
+}
+
+/*
+ * SQL: (server text, url text) RETURNS text: what is kept of a link that a source gives.
+ */
+Datum
+etl_regress_link(PG_FUNCTION_ARGS)
+{
+	source *from = source_open(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_TEXT_P(
+		cstring_to_text(source_without_credentials(from, text_to_cstring(PG_GETARG_TEXT_PP(1)))));
 }

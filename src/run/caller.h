@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "run/launch.h"
 
 /* How often a waiting caller looks, milliseconds; also how soon it finds it blocks its own run. */

@@ -12,6 +12,7 @@
 
 #include "utils/hsearch.h"
 
+#include "compat.h"
 #include "schema/nodes.h"
 
 /* A reference to be resolved once all nodes of the documents at hand exist. */

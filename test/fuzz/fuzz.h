@@ -16,6 +16,8 @@
 #include "postgres.h"
 #include "nodes/pg_list.h"
 
+#include "compat.h"
+
 /* The input is exactly so long; nothing may be read behind it. */
 #define FUZZ_TARGET(name)                                                                          \
 	extern PGDLLEXPORT void fuzz_##name(const char *input, size_t size);                           \

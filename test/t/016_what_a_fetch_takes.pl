@@ -186,6 +186,32 @@ $api->heal;
 is(run_day('cur', '10'), join("\n", ('success') x 24), 'and once it is well');
 is(value($node, 'SELECT count(*) FROM cur.vr_raw'), '24', 'nothing is there twice');
 
+# Replayed records, too, go where they belong: into the loads that their fetch took along.
+serve('replay', (map { [ $_, sprintf('2026-11-10T%02d:30:00Z', $_ - 1), { size => 1 } ] } 1 .. 4), [ 5, '2026-11-10T02:45:00Z', { size => 'big' } ], [ 6, '2026-11-10T03:45:00Z', { size => 'huge' } ],
+	[ 7, '2026-11-10T00:45:00Z', { size => 'large' } ], [ 8, '2026-11-12T00:45:00Z', { size => 'far' } ], [ 9, 'soon', { size => 'x' } ]);
+my $routed = q(query => '{"since": "{data_interval_start}"}', reads => 'current', record_time => '$.updated_at', record_schema => '{"properties": {"size": {"type": "%s"}}}');
+declare('replay', sprintf($routed, 'integer'), schedule => '@hourly');
+is(run_day('replay', '10'), join("\n", ('success') x 24), 'the present with records in quarantine');
+my $replay_hours = q{SELECT string_agg(concat_ws(':', extract(hour FROM data_interval_start), fetched, loaded, quarantined, skipped), ' ' ORDER BY data_interval_start) FROM etl.loads
+	WHERE pipeline = 'replay' AND state = 'published' AND data_interval_start < '2026-11-10 05:00+00'};
+is(value($node, $replay_hours), '0:6:1:5:3 1:1:1:0:0 2:1:1:0:0 3:1:1:0:0 4:0:0:0:0', 'all of them with the load that fetched');
+my $relaxed = $routed =~ s/"%s"/["integer", "string"]/r;
+run_sql($node, "SELECT etl.add_extract('replay', 'replay.raw', 'api', '/datasets/replay', records => '\$.data[*]', key => '{\$.id}', pagination => '{\"type\": \"next_url\"}', $relaxed)");
+# the load of one of the intervals is superseded before
+run_sql($node, "CALL etl.run('replay', '2026-11-10 03:00+00', '2026-11-10 04:00+00')");
+my $replayed = run_sql($node, q{SELECT extract(hour FROM data_interval_start), replayed, still_quarantined FROM etl.replay_quarantine('replay')});
+is($replayed->{out}, "0|1|3\n2|1|0\n3|0|1", 'replayed: each into its load, or it stays');
+like($replayed->{err}, qr/2 quarantined records were loaded.*etl\.reprocess\('replay', '2026-11-10 00:00:00\+00', '2026-11-10 03:00:00\+00'\)/s, 'and both intervals are to be loaded from raw again');
+is(value($node, $replay_hours), '0:5:2:3:4 1:1:1:0:0 2:2:2:0:0 3:3:2:1:1 4:0:0:0:0', 'the ledger has it as if it had been so at once');
+is(value($node, q{SELECT string_agg(concat_ws('@', payload ->> 'id', extract(hour FROM data_interval_start)), ' ' ORDER BY payload ->> 'id') FROM replay.vr_raw}), '1@0 2@1 3@2 4@3 5@2 6@3 7@0', 'each record is in its interval');
+is(value($node, q{SELECT count(*) FROM etl.loads l JOIN LATERAL (SELECT count(*) FROM replay.vr_raw r WHERE r.load_id = l.load_id) r(n) ON n <> l.loaded WHERE l.pipeline = 'replay' AND l.state = 'published'}), '0', 'and every load has as many as it says');
+is(value($node, q{SELECT count(*) FROM etl.slices s WHERE pipeline = 'replay' AND fetched <> loaded + quarantined}), '0', 'as has every page');
+is(value($node, q{SELECT string_agg(concat_ws(' ', record_id, tried_reason_code, regexp_replace(tried_reason, '\d+ is', 'N is')), '; ' ORDER BY record_id) FROM (SELECT convert_from(record, 'UTF8')::jsonb ->> 'id' AS record_id, * FROM etl.quarantine WHERE pipeline = 'replay') q}),
+	'6 22008 the record is of another interval, whose load N is superseded; 8 22008 the record is of another interval: its time is 2026-11-12T00:45:00Z; 9 23502 the record has no time at $.updated_at; 9 23502 the record has no time at $.updated_at',
+	'why the others stay, one of them in either fetch');
+is(value($node, q{SELECT count(*) FROM etl.replayed q JOIN replay.vr_raw r ON r.load_id = q.replayed_into AND r.slice = q.slice AND r.record_number = q.record_number WHERE convert_from(q.record, 'UTF8')::jsonb = r.payload}), '2', 'the ledger says where they are');
+is(run_sql($node, q{SELECT * FROM etl.replay_quarantine('replay') WHERE replayed > 0})->{out}, '', 'once is enough');
+
 # --------------------------------------------------------------------- absent and late
 
 run_sql($node, <<SQL);

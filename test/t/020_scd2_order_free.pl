@@ -31,6 +31,7 @@ my @WAYS = (
 	{ name => 'changes_at_version', kind => 'changes', at => 1, version => 1, tracked => 1 },
 	{ name => 'ignore', kind => 'snapshot', deletes => 'ignore' },
 	{ name => 'close', kind => 'snapshot', deletes => 'close' },
+	{ name => 'close_excluded', kind => 'snapshot', deletes => 'close', exclusion => 1 },
 	{ name => 'close_tracked', kind => 'snapshot', deletes => 'close', tracked => 1 },
 	{ name => 'new_row', kind => 'snapshot', deletes => 'new_row' },
 	{ name => 'ignore_at', kind => 'snapshot', deletes => 'ignore', at => 1 },
@@ -236,11 +237,15 @@ BEGIN
 END $$;
 SELECT etl.create_pipeline('sc');
 SQL
+# an exclusion constraint instead of the trigger, where it can be had
+my $gist = value($node, q(SELECT count(*) FROM pg_available_extensions WHERE name = 'btree_gist'));
+run_sql($node, 'CREATE EXTENSION btree_gist') if $gist;
 foreach my $way (@WAYS)
 {
 	my @options = (qq("open_end": "infinity"));
 	push @options, qq("effective_at": "at") if $way->{at};
 	push @options, qq("deletes": "$way->{deletes}") if $way->{deletes};
+	push @options, '"exclusion": true' if $way->{exclusion} && $gist;
 	push @options, qq("tracked": ["a"]) if $way->{tracked};
 	my $columns = 'id, a, b' . ($way->{at} ? ', sc.day(at) AS at' : '') . ($way->{version} ? ', v' : '');
 	my $version = $way->{version} ? ", version => 'v'" : '';

@@ -141,13 +141,31 @@ declare('nobody', ['x'], q(, on_item_error => 'skip'));
 run_sql($node, 'TRUNCATE nobody.items');
 is(run_day('nobody'), 'success', 'no item at all is no failure');
 
+# Two items that make the same request: what has not changed is held for both, as each is now.
+serve('shared', 3);
+run_sql($node, <<'SQL');
+SELECT etl.create_pipeline('twice');
+CREATE SCHEMA twice;
+CREATE TABLE twice.items (name text, label text);
+INSERT INTO twice.items VALUES ('shared', 'a'), ('shared', 'b');
+SELECT etl.add_extract('twice', 'twice.raw', 'api', '/datasets/{name}', records => '$.data[*]', for_each => 'twice.items');
+SQL
+is(run_day('twice', '10'), 'success', 'two items that make the same request');
+is(run_day('twice', '11'), 'success', 'again');
+run_sql($node, "UPDATE twice.items SET label = label || label");
+is(run_day('twice', '12'), 'success', 'and as other items');
+is(value($node, "SELECT string_agg(not_modified::text, ',' ORDER BY load_id) FROM etl.loads WHERE pipeline = 'twice'"), '0,2,2', 'both are answered 304');
+is(value($node, "SELECT string_agg(n, ' ' ORDER BY n) FROM (SELECT concat_ws(':', data_interval_start::date, item ->> 'label', count(*)) AS n FROM twice.vr_raw GROUP BY data_interval_start, item) x"),
+	'2026-11-10:a:3 2026-11-10:b:3 2026-11-11:a:3 2026-11-11:b:3 2026-11-12:aa:3 2026-11-12:bb:3', 'with the rows of each');
+
 # ------------------------------------------------------------------------------ resuming
 
 # skip: an item that failed is not tried again within its load
 $api->reset;
 serve("r_$_", 1) foreach 1 .. 9;
 $api->fault(match => '/datasets/r_1', fault => 'status_404');
-$api->fault(match => '/datasets/r_9', fault => 'status_429_retry_after', seconds => 60, times => 1);
+# late, so that the others have come: they are committed although the attempt ends
+script('/datasets/r_9', { status => 429, headers => { 'Retry-After' => 60 }, body => '', delay_ms => 700 }, { data => [ { id => 'r_9-1', n => 1 } ] });
 declare('resumed', [ map { "r_$_" } 1 .. 9 ], q(, on_item_error => 'skip'));
 like(run_day('resumed'), qr/53400/, 'a rate limit ends an attempt');
 is(run_day('resumed'), 'success', 'the next one goes on');

@@ -109,20 +109,20 @@ SELECT etl.cancel_backfill(0);
 -- rolled back, it never was; within the transaction it is there to be seen and cancelled
 BEGIN;
 SELECT count(*) FROM etl.backfill('ops', date '2024-01-01', date '2024-01-04');
-SELECT pipeline, since, until, rerun, reverse, max_active, state, intervals, success, failed, cancelled, running, remaining, eta FROM etl.backfills;
-SELECT position, data_interval_start, data_interval_end, state, run_id FROM etl.backfill_intervals ORDER BY position;
+SELECT pipeline, since, until, rerun, reverse, max_active, state, intervals, success, failed, cancelled, running, remaining, eta FROM etl.backfills WHERE pipeline = 'ops';
+SELECT position, data_interval_start, data_interval_end, i.state, run_id FROM etl.backfill_intervals i JOIN etl.backfills b USING (backfill_id) WHERE b.pipeline = 'ops' ORDER BY position;
 SELECT pg_temp.stable(pg_temp.refusal($$SELECT * FROM etl.backfill('ops', date '2024-01-03', date '2024-01-09')$$)) ~ '^55006 \| backfill \d+ of pipeline "ops" runs some of these intervals' AS refused;
-SELECT etl.cancel_backfill(max(backfill_id), 'never mind') FROM etl.backfills;
-SELECT state, cancelled, remaining, cancel_reason FROM etl.backfills;
+SELECT etl.cancel_backfill(max(backfill_id), 'never mind') FROM etl.backfills WHERE pipeline = 'ops';
+SELECT state, cancelled, remaining, cancel_reason FROM etl.backfills WHERE pipeline = 'ops';
 ROLLBACK;
-SELECT count(*) FROM etl.backfills;
+SELECT count(*) FROM etl.backfills WHERE pipeline = 'ops';
 
 --
 -- What can be retried and cleared
 --
 SELECT * FROM pg_temp.run('ops', '2024-01-01');
 SELECT max(run_id) AS run FROM etl.runs \gset
-SELECT replace(pg_temp.refusal(format(s, :run)), :'run', 'N') FROM unnest(ARRAY['SELECT etl.retry(%s, waive => ''{at most two}'')', 'SELECT etl.retry(%s, waive => ''{at most two}'', reason => '' '')',
+SELECT regexp_replace(pg_temp.refusal(format(s, :run)), '\m' || :'run' || '\M', 'N', 'g') AS refusal FROM unnest(ARRAY['SELECT etl.retry(%s, waive => ''{at most two}'')', 'SELECT etl.retry(%s, waive => ''{at most two}'', reason => '' '')',
 	'SELECT etl.retry(%s, waive => ''{better one}'', reason => ''x'')', 'SELECT etl.retry(%s, waive => ''{ops.t}'', reason => ''x'')', 'SELECT etl.retry(%s, waive => ''{NULL}'', reason => ''x'')',
 	'SELECT etl.retry(0)', 'SELECT etl.retry(NULL)', 'SELECT etl.clear(NULL)', 'SELECT etl.clear(%s, ''nosuch'')', 'SELECT etl.wait(NULL)', 'SELECT etl.wait(0)', 'SELECT etl.wait(%s, ''-1 s'')',
 	'SELECT * FROM etl.diagnose(0)']) s;
@@ -130,7 +130,7 @@ SELECT etl.wait(:run);
 SELECT etl.wait(:run, '0');
 -- the report, and the statement it ends with
 SELECT section, regexp_replace(pg_temp.stable(line), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\+00)?(?! to)', 'TIME', 'g') AS line FROM etl.diagnose(:run) WHERE section NOT IN ('run', 'next');
-SELECT replace(replace(line, :'run', 'N'), current_user, 'me') AS line FROM etl.diagnose() WHERE section = 'next';
+SELECT replace(regexp_replace(line, '\m' || :'run' || '\M', 'N', 'g'), current_user, 'me') AS line FROM etl.diagnose() WHERE section = 'next';
 SELECT replace(replace(line, 'SELECT ', ''), ';', '') AS statement FROM etl.diagnose() WHERE section = 'next' AND line ~ 'waive' \gset
 SELECT :statement AS retried \gset
 SELECT etl.wait(:retried);

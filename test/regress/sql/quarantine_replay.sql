@@ -226,16 +226,16 @@ SET SESSION AUTHORIZATION regress_etl_qr_stranger;
 SELECT count(*) FROM etl.quarantine;
 SELECT * FROM etl.replay_quarantine('qr2');
 SELECT etl._insert_replayed('regress_etl_qr', 'qr2', 'r', 1, 0, now(), now(), '{1}', '{1}', '{null}', '{2024-01-01}', '{null}');
-SELECT pg_temp.try(format('SELECT etl._settle_replay(%s, ''{}'', ''{}'', ''{}'', ''{}'')', 1));
+SELECT pg_temp.try(format('SELECT etl._settle_replay(%1$s, %1$s, ''{}'', ''{}'', ''{}'', ''{}'')', 1));
 RESET SESSION AUTHORIZATION;
 SELECT quarantine_id, load_id FROM etl.quarantine WHERE pipeline = 'qr2' ORDER BY record_number LIMIT 1 \gset
 SET SESSION AUTHORIZATION regress_etl_qr_stranger;
 \set VERBOSITY sqlstate
 SELECT etl.correct_quarantined(:quarantine_id, '{}');
-SELECT etl._settle_replay(:load_id, '{}', '{}', '{}', '{}');
+SELECT etl._settle_replay(:load_id, :load_id, '{}', '{}', '{}', '{}');
 SELECT (etl._lock_replayable_load(:load_id)).load_id;
 SELECT (etl._next_quarantined(:load_id, 0)).records;
-SELECT etl._settle_replay_as_owner(:load_id, '{}', '{}', '{}', '{}');
+SELECT etl._settle_replay_as_owner(:load_id, :load_id, '{}', '{}', '{}', '{}');
 \set VERBOSITY default
 -- a superuser's rights are out of reach of the trigger
 RESET SESSION AUTHORIZATION;
@@ -272,6 +272,11 @@ GRANT etl_reader TO regress_etl_qr_stranger;
 SET SESSION AUTHORIZATION regress_etl_qr_stranger;
 SELECT count(*) AS replayed, count(record) AS records, count(reason) AS reasons, count(correction) AS corrections, (SELECT count(*) FROM etl.schema_drift WHERE pipeline = 'qr2') AS drift FROM etl.replayed WHERE pipeline = 'qr2';
 SET SESSION AUTHORIZATION regress_etl_qr;
+-- the owner himself moves records nowhere but where their fetch would have put them
+SELECT state, fetched, loaded, quarantined FROM pg_temp.extract('qr2', '2024-01-02');
+\set VERBOSITY sqlstate
+SELECT etl._settle_replay(:load_id, max(load_id), '{}', '{}', '{}', '{}') FROM etl.loads WHERE pipeline = 'qr2';
+\set VERBOSITY default
 SELECT etl.drop_pipeline('qr2', drop_data => true);
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_etl_qr CASCADE;

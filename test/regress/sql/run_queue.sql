@@ -189,7 +189,7 @@ SELECT pg_temp.finish('rq_past', '2024-01-04', 'failed');
 SELECT etl.alter_pipeline('rq_past', depends_on_past => true);
 SELECT pg_temp.ask('rq_past', '2024-01-05', caller_pid => 0);
 SELECT etl._start_runs();
-SELECT state, error_code, pg_temp.stable(error_message) AS error_message, error_hint FROM etl.runs WHERE run_date = '2024-01-05';
+SELECT state, error_code, pg_temp.stable(error_message) AS error_message, error_hint FROM etl.runs WHERE pipeline = 'rq_past' AND run_date = '2024-01-05';
 -- rebuilding from raw waits for nobody
 SELECT etl._submit(1, current_user, NULL, NULL, 'rq_past', '2024-01-06', '2024-01-07', 'manual');
 UPDATE etl.run SET trigger = 'reprocess' WHERE run_date = '2024-01-06';
@@ -279,9 +279,9 @@ SELECT etl.pause('rq_paused');
 SELECT etl._submit(1, current_user, NULL, NULL, p, '2024-01-01 00:00+00', '2024-01-01 01:00+00', 'schedule') FROM unnest('{rq_x,rq_y}'::text[]) p;
 SELECT etl._start_runs();
 SELECT pg_temp.finish('rq_x', '2024-01-01');
-SELECT count(*) FROM etl.runs WHERE trigger = 'upstream';
+SELECT count(*) FROM etl.runs WHERE trigger = 'upstream' AND pipeline ~ '^rq';
 SELECT pg_temp.finish('rq_y', '2024-01-01');
-SELECT pipeline, state, trigger, requested_by = current_user AS mine, data_interval_start, data_interval_end FROM etl.runs WHERE trigger = 'upstream';
+SELECT pipeline, state, trigger, requested_by = current_user AS mine, data_interval_start, data_interval_end FROM etl.runs WHERE trigger = 'upstream' AND pipeline ~ '^rq';
 SELECT etl._start_runs();
 -- published anew while it is under way: once more, afterwards
 SELECT etl._submit(1, current_user, NULL, NULL, 'rq_x', '2024-01-01 00:00+00', '2024-01-01 01:00+00', 'retry');
@@ -292,7 +292,7 @@ SELECT pg_temp.finish('rq_fresh', '2024-01-01');
 SELECT * FROM pg_temp.start() WHERE pipeline ~ 'rq_fresh';
 -- a failure triggers nothing
 SELECT pg_temp.finish('rq_fresher', '2024-01-01', 'failed');
-SELECT count(*) FROM etl.runs WHERE trigger = 'upstream';
+SELECT count(*) FROM etl.runs WHERE trigger = 'upstream' AND pipeline ~ '^rq';
 -- whoever waits for a triggered pipeline waits for the intervals of what triggers it
 SELECT waits_for FROM etl._upstream_waits_for('rq_fresher', '2024-01-01 01:00+00', '2024-01-02 00:00+00');
 ROLLBACK;

@@ -4,6 +4,9 @@
 \getenv here PG_ABS_SRCDIR
 \set helpers :here /helpers.sql
 \i :helpers
+-- out of a coordinator's sight
+\set ON_ERROR_ROLLBACK on
+BEGIN;
 \set ECHO all
 INSERT INTO etl.run (run_id, pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, requested_by)
 VALUES (-1, 'sm', current_user, '2024-01-01', '2024-01-02', '2024-01-01', 'UTC', 'manual', current_user);
@@ -72,3 +75,5 @@ VALUES (-3, current_user, 'sm', 'sm', 'sm', 'sm', '2024-01-01', '2024-01-02', -1
 \set VERBOSITY default
 DELETE FROM etl.task_run WHERE task_run_id < 0;
 DELETE FROM etl.run WHERE run_id < 0;
+\set ON_ERROR_ROLLBACK off
+ROLLBACK;
