@@ -227,6 +227,12 @@ BEGIN
 			UPDATE etl.backfill_request x SET started_at = clock_timestamp() WHERE x.backfill_id = b.backfill_id AND x.started_at IS NULL;
 		END IF;
 		IF NOT EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state IN ('active', 'waiting')) THEN
+			-- what has failed and was put right meanwhile, by etl.retry say
+			UPDATE etl.backfill_interval x SET state = 'success', run_id = r.run_id
+			FROM etl.run r
+			WHERE x.backfill_id = b.backfill_id AND x.state IN ('failed', 'cancelled') AND b.cancelled_by IS NULL
+			  AND r.pipeline = b.pipeline AND r.data_interval_start = x.data_interval_start AND r.data_interval_end = x.data_interval_end
+			  AND r.state = 'success' AND r.queued_at > b.requested_at;
 			PERFORM etl._end_backfill(b, CASE WHEN b.cancelled_by IS NOT NULL THEN 'cancelled'
 											  WHEN EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state IN ('failed', 'cancelled')) THEN 'failed'
 											  ELSE 'success' END, NULL);
