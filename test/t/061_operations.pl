@@ -215,6 +215,26 @@ run_sql($node, "SELECT etl.cancel($run)");
 is(wait_for($run), 'cancelled', 'until the first has ended');
 run_sql($node, "SELECT etl.alter_pipeline('pages', overlap => 'queue')");
 
+# a copy of the database fills nothing
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => true)");
+$api->fault(match => '/pages/pages-2023-11-01', fault => 'status_404');
+backfill(q('pages', date '2023-11-01', date '2023-11-05'));
+within(20, 'a backfill waits', sub { return value($node, q(SELECT waits_for IS NOT NULL FROM etl.runs WHERE state = 'queued')) eq 't' });
+wait_until('nothing is connected', 30, sub { return !activity_pids($node, 'etl coordinator') && !activity_pids($node, 'etl worker') });
+run_sql($node, 'CREATE DATABASE copy TEMPLATE postgres', db => 'template1');
+$api->heal;
+$before = requests('/pages/*');
+sleep 1;
+is(value($node, 'SELECT state FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1', db => 'copy'), 'running', 'as it was copied');
+is(requests('/pages/*') - $before, 0, 'the copy asks for nothing');
+is_failure(run_sql($node, q(SELECT etl.trigger('pages')), db => 'copy', may_fail => 1), '55000', 'before it is resumed, nothing can be asked for');
+run_sql($node, 'SELECT etl.resume()', db => 'copy');
+is(value($node, 'SELECT state, problem, remaining + running FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1', db => 'copy'), 'cancelled|the database was copied|0', 'nor when it is resumed');
+is(value($node, q(SELECT count(*) FROM etl.runs WHERE state IN ('queued', 'running')), db => 'copy'), 0, 'nothing is left of it');
+run_sql($node, (grep { /retry/ } split /\n/, value($node, "SELECT line FROM etl.diagnose() WHERE section = 'next'"))[0]);
+is(backfill_ends(newest()), 'success', 'the original goes on');
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => false)");
+
 # a source that knows the present only: thirty days are one fetch
 $api->control('POST', 'datasets', { name => 'cur', records => [ map { { id => $_, updated_at => sprintf('2024-01-%02dT12:00:00Z', $_), v => 1 } } 1 .. 30 ] });
 run_sql($node, <<SQL);
