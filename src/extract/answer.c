@@ -56,6 +56,11 @@ answer_excerpt(const source *from, const http_response *response)
 static const char *
 advice(const http_response *response, const http_outcome *outcome)
 {
+	if (outcome->rate_limited_until != 0 && response->error == HTTP_ERROR_ADMISSION &&
+		strstr(response->error_message, "quota") != NULL)
+		return "Run the interval again after that time, or raise the server's max_wait. "
+			   "etl.source_quotas shows what the source has said; after etl.forget_quotas(server) "
+			   "it is asked again.";
 	if (outcome->rate_limited_until != 0)
 		return "Run the interval again after that time, or raise the server's max_wait.";
 	if (response->error_hint != NULL)

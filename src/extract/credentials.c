@@ -26,7 +26,6 @@
 #include "extract/credentials.h"
 #include "extract/secret.h"
 #include "extract/token_pool.h"
-#include "http/quota.h"
 
 /* The options of the current role's user mapping, or PUBLIC's; NIL without one. */
 static List *
@@ -340,9 +339,11 @@ token_of(const credentials *c, const http_request *request)
 	return NULL;
 }
 
-/* Whether there are tokens to choose from. */
-static bool
-has_several_tokens(const source *from)
+/*
+ * Whether there are tokens to choose from: then each has a quota, else the source has one.
+ */
+bool
+source_has_several_tokens(const source *from)
 {
 	return list_length(from->credentials->tokens) > 1;
 }
@@ -359,16 +360,14 @@ source_note_answer(source *from, const http_request *authorized, const http_resp
 				   http_verdict verdict, TimestampTz *not_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	http_quota quota;
 	pool_token *token;
 	TimestampTz first;
 
 	if (authorized->anonymous)
 		return verdict;
-	if (!has_several_tokens(from))
+	if (!source_has_several_tokens(from))
 	{
-		(void) http_quota_read(response, now, &quota);
-		from->not_before = Max(from->not_before, http_quota_hold(&quota, now));
+		pool_note_answer(from->quota, response, now);
 		return verdict;
 	}
 	token = token_of(from->credentials, authorized);
@@ -440,13 +439,13 @@ source_refresh_credentials(source *from, const http_request *authorized, int *re
 }
 
 /*
- * Until when no request makes sense, by what answers have said: 0 while a token has quota,
- * else when the first one, or the source where there is no choice, has some again.
+ * Until when no request makes sense, by what answers have said, in other processes too: 0 while a
+ * token has quota, else when the first one, or the source where there is no choice, has some again.
  */
 TimestampTz
 source_not_before(source *from)
 {
-	if (!has_several_tokens(from))
-		return from->not_before;
+	if (!source_has_several_tokens(from))
+		return from->quota->not_before;
 	return pool_not_before(from->credentials->tokens, GetCurrentTimestamp());
 }

@@ -238,6 +238,9 @@ oauth_ask(source *from, http_client *http, const oauth_client *client)
 	request.body = form.data;
 	request.body_length = form.len;
 
+	/* of the same source: in its budget; an endpoint elsewhere has its own limits */
+	if (http_url_same_origin(client->token_url, from->base_url))
+		request.admission = from->admission;
 	answer->client = client;
 	answer->asked_at = GetCurrentTimestamp();
 	answer->response = http_fetch(http, &request, &from->retry, show_wait, NULL, &answer->outcome);

@@ -20,6 +20,7 @@
 #include "extract/rate_budget.h"
 #include "extract/secret.h"
 #include "extract/source.h"
+#include "extract/token_pool.h"
 
 #define DEFAULT_CONCURRENCY 8
 
@@ -118,6 +119,7 @@ source_open(const char *server_name)
 	http_retry_policy_init(&result->retry);
 	result->client.allowed_hosts = pstrdup(etl_allowed_hosts);
 	result->concurrency = DEFAULT_CONCURRENCY;
+	result->quota = pool_token_create(NULL);
 	foreach (cell, server->options)
 	{
 		DefElem *element = lfirst(cell);

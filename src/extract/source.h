@@ -31,7 +31,8 @@ typedef struct source
 	List *headers;		/* of http_header *: for all requests, not secret */
 	List *next_hosts;	/* of char *, "host" or "host:port" */
 
-	TimestampTz not_before; /* its quota is used up till then; 0 */
+	struct pool_token *quota; /* what it says about that, where there is no choice of tokens */
+	const http_admission *admission; /* to its own budget; NULL: it needs none, or nobody set it */
 
 	/* Secrets; the ones before the current ones may still be quoted by an answer. */
 	struct credentials *credentials;
@@ -51,6 +52,11 @@ extern http_verdict source_note_answer(source *from, const http_request *authori
 									   TimestampTz *not_before);
 extern bool source_refresh_credentials(source *from, const http_request *authorized, int *refusals);
 extern TimestampTz source_not_before(source *from);
+extern bool source_has_several_tokens(const source *from);
+
+/* source_quota.c */
+extern void source_quota_read(source *from, int64 task_run_id, int attempt);
+extern void source_quota_save(source *from, int64 task_run_id, int attempt);
 
 /* redact.c */
 extern char *source_hide_secrets(const source *from, const char *text);

@@ -54,6 +54,22 @@ pool_find(List *tokens, const char *value)
 	return NULL;
 }
 
+/* Forgets what has passed: what is left of a new window the next answer tells. */
+static void
+renew(pool_token *token, TimestampTz now)
+{
+	if (token->not_before != 0 && token->not_before <= now)
+	{
+		token->not_before = 0;
+		token->remaining = QUOTA_UNKNOWN;
+	}
+	if (token->reset != 0 && token->reset <= now)
+	{
+		token->reset = 0;
+		token->remaining = QUOTA_UNKNOWN;
+	}
+}
+
 /* Whether the first token is better to use now than the second. */
 static bool
 is_better(const pool_token *a, const pool_token *b, TimestampTz now)
@@ -86,12 +102,7 @@ pool_choose(List *tokens, TimestampTz now)
 	{
 		pool_token *token = lfirst(cell);
 
-		if (token->not_before != 0 && token->not_before <= now)
-		{
-			/* a new window: what is left of it the next answer tells */
-			token->not_before = 0;
-			token->remaining = QUOTA_UNKNOWN;
-		}
+		renew(token, now);
 		if (best == NULL || is_better(token, best, now))
 			best = token;
 	}
@@ -113,6 +124,19 @@ pool_note_limit(pool_token *token, TimestampTz not_before, TimestampTz now)
 	if (not_before == 0)
 		not_before = TimestampTzPlusMilliseconds(now, UNNAMED_LIMIT_MS);
 	token->not_before = Max(not_before, TimestampTzPlusMilliseconds(now, MIN_LIMIT_MS));
+	token->is_news = true;
+}
+
+/* Keeps the name of a quota; of bytes from the network those that are text anywhere. */
+static void
+take_name(pool_token *token, const char *name)
+{
+	strlcpy(token->resource, name, sizeof(token->resource));
+	for (char *c = token->resource; *c; c++)
+	{
+		if (*c <= ' ' || *c >= 127)
+			*c = '?';
+	}
 }
 
 /*
@@ -127,6 +151,9 @@ pool_note_answer(pool_token *token, const http_response *response, TimestampTz n
 		return;
 	/* a limit met meanwhile stands, whatever an answer to an older request says */
 	token->remaining = quota.remaining;
+	token->reset = quota.reset;
+	take_name(token, quota.resource);
+	token->is_news = true;
 	token->not_before = Max(token->not_before, http_quota_hold(&quota, now));
 }
 

@@ -14,11 +14,14 @@
 
 #include "http/http.h"
 
-/* One token and what its answers said about it. */
+/* One token, or whatever else a source counts by, and what its answers said about it. */
 typedef struct pool_token
 {
-	char *value;			/* as sent */
+	char *value;			/* as sent; NULL: it is no token */
 	int64 remaining;		/* requests left; QUOTA_UNKNOWN until an answer said so */
+	TimestampTz reset;		/* till when that holds; 0: nobody said */
+	char resource[32];		/* which of the source's quotas that is; "" */
+	bool is_news;			/* not yet kept for others */
 	TimestampTz not_before; /* when it has quota again; 0: it has */
 	int64 last_used;		/* a count, not a time */
 	bool is_refused;		/* by a 401: not used while there are others */

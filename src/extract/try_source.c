@@ -130,9 +130,10 @@ etl_try_source(PG_FUNCTION_ARGS)
 		request.body = pg_server_to_any(body, strlen(body), PG_UTF8);
 		request.body_length = strlen(request.body);
 	}
-	source_authorize(from, client, &request, &authorized);
 	budget = rate_budget_open(from->name, from->rate_windows);
-	authorized.admission = rate_budget_admission(budget);
+	from->admission = rate_budget_admission(budget);
+	source_authorize(from, client, &request, &authorized);
+	authorized.admission = from->admission;
 	policy.max_attempts = 1;
 	policy.max_rate_limit_wait_ms = MAX_WAIT_MS;
 	response = http_fetch(client, &authorized, &policy, NULL, NULL, &outcome);

@@ -306,4 +306,25 @@ is(value($node, "SELECT sc.dump('$_->{name}')"), wanted($_, @final), "$_->{name}
 my $again = value($node, "SELECT inserted, updated, deleted FROM etl_run(sc.day(2), 'sc')");
 is($again, '0|0|0', 'a run again changes nothing');
 
+# Runs that are stopped in the middle, and then run again with other rows: see 021.
+my $stop = 0;
+foreach my $publish ('pipeline', 'per_task')
+{
+	run_sql($node, "SELECT etl.alter_pipeline('sc', publish => '$publish', max_crashes => 100)");
+	run_sql($node, 'TRUNCATE sc.raw, ' . join(', ', map { ("sc.$_->{name}", "sc.obs_$_->{name}", "sc.snp_$_->{name}") } @WAYS));
+	@final = ();
+	my $stopped = 0;
+	foreach my $day ((sort { rand() <=> 0.5 } 0 .. $DAYS - 1), map { int rand $DAYS } 1 .. 4)
+	{
+		run_sql($node, insert_day($day, random_day($close)));
+		$stopped++ unless stop_run($node, "SELECT state FROM etl_run(sc.day($day), 'sc')", $stop++, rand 0.5);
+		$final[$day] = random_day($close);
+		run_sql($node, insert_day($day, $final[$day]));
+		my $result = run_sql($node, "SELECT state FROM etl_run(sc.day($day), 'sc')", may_fail => 1);
+		is($result->{out}, 'success', "$publish: day $day after a run that was stopped") or diag($result->{err});
+	}
+	cmp_ok($stopped, '>', 0, "$publish: $stopped runs were stopped before their end");
+	is(value($node, "SELECT sc.dump('$_->{name}')"), wanted($_, @final), "$publish, $_->{name}: with runs that were stopped") foreach $changes, $close;
+}
+
 done_testing();
