@@ -234,15 +234,18 @@ BEGIN
 	END LOOP;
 END
 $$;
--- One that could queue an interval and did not, as another transaction has it in hand, has
--- nobody to wake it.
+-- Those that nobody will wake the coordinator for: a run has ended that is not noted yet, or
+-- an interval could be queued and was not, as another transaction has it in hand.
 CREATE FUNCTION etl._active_backfills() RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT count(*)::integer FROM etl.backfill_request b LEFT JOIN etl.pipeline p USING (pipeline)
-	WHERE b.state = 'running' AND p.paused IS NOT TRUE AND NOT etl._is_copy()
-	  AND EXISTS (SELECT FROM etl.backfill_interval i WHERE i.backfill_id = b.backfill_id AND i.state = 'waiting')
-	  AND (SELECT count(*) FROM etl.backfill_interval i WHERE i.backfill_id = b.backfill_id AND i.state = 'active') < b.max_active
+	CROSS JOIN LATERAL (
+		SELECT count(*) FILTER (WHERE i.state = 'active' AND r.run_id IS NULL) AS ended, count(*) FILTER (WHERE i.state = 'active') AS active, count(*) FILTER (WHERE i.state = 'waiting') AS waiting
+		FROM etl.backfill_interval i LEFT JOIN etl.run r ON r.run_id = i.run_id AND r.state IN ('queued', 'running')
+		WHERE i.backfill_id = b.backfill_id AND i.state IN ('waiting', 'active')) i
+	WHERE b.state = 'running' AND NOT etl._is_copy()
+	  AND (i.ended > 0 OR i.active + i.waiting = 0 OR i.waiting > 0 AND i.active < b.max_active AND p.paused IS NOT TRUE)
 $$;
 COMMENT ON FUNCTION etl._active_backfills() IS 'backfills that the coordinator has to stay for';
 COMMENT ON FUNCTION etl._advance_backfills() IS 'notes which runs of backfills have ended, queues the next ones, ends backfills that are done';

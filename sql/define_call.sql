@@ -22,7 +22,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION etl._call_parameters(oid, jsonb) IS 'the parameters of a procedure, and which of them arguments (an object or an array) give';
 
--- The statement takes the values as one text[], in the order of "arguments".
+-- The statement takes the values as one text[], in the order of "arguments".  It is kept in
+-- the task: runs call what was meant when it was declared, by name.
 CREATE FUNCTION etl._call_candidates(procedure text, given jsonb)
 RETURNS TABLE (oid oid, signature text, is_procedure boolean, fits boolean, statement text, arguments jsonb)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -187,7 +188,8 @@ BEGIN
 			USING ERRCODE = 'reserved_name', HINT = 'That is the name of the step in which a run becomes visible; choose another.';
 	END IF;
 	PERFORM etl._save_task(pipeline, name, 'call', parts[1], parts[2],
-		jsonb_build_object('arguments', coalesce(arguments, '{}'), 'fills', filled, 'transaction', transaction, 'trigger_rule', trigger_rule, 'options', options), depends_on);
+		jsonb_build_object('arguments', coalesce(arguments, '{}'), 'fills', filled, 'transaction', transaction, 'trigger_rule', trigger_rule, 'options', options,
+			'statement', call.statement, 'values', call.arguments), depends_on);
 END
 $$;
 COMMENT ON FUNCTION etl.add_call(text, text, jsonb, text[], text[], text, text, text, jsonb) IS
@@ -197,10 +199,8 @@ COMMENT ON FUNCTION etl.add_call(text, text, jsonb, text[], text[], text, text, 
 CREATE FUNCTION etl._call(procedure text, definition jsonb, timezone text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	call record := etl._resolve_call(procedure, definition -> 'arguments');
 BEGIN
-	EXECUTE call.statement USING etl._call_values(call.arguments,
+	EXECUTE definition ->> 'statement' USING etl._call_values(definition -> 'values',
 		etl._call_placeholders(etl.run_id(), etl.run_date(), etl.data_interval_start(), etl.data_interval_end()), timezone);
 EXCEPTION WHEN invalid_transaction_termination THEN
 	RAISE EXCEPTION '% commits or rolls back within the publication', procedure
@@ -218,7 +218,6 @@ DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 	r etl.run;
 	declared etl.task;
-	call record;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT * INTO declared FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = t.task AND x.kind = 'call';
@@ -226,9 +225,8 @@ BEGIN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is no longer declared', t.task, r.pipeline
 			USING ERRCODE = 'undefined_object', HINT = 'It was dropped while the run waited; run the interval again.';
 	END IF;
-	call := etl._resolve_call(etl._full_name(declared.target_schema, declared.target_name), declared.definition -> 'arguments');
-	statement := call.statement;
-	arguments := etl._call_values(call.arguments, etl._call_placeholders(r.run_id, r.run_date, r.data_interval_start, r.data_interval_end), r.timezone);
+	statement := declared.definition ->> 'statement';
+	arguments := etl._call_values(declared.definition -> 'values', etl._call_placeholders(r.run_id, r.run_date, r.data_interval_start, r.data_interval_end), r.timezone);
 	run_id := r.run_id;
 	data_interval_start := r.data_interval_start;
 	data_interval_end := r.data_interval_end;

@@ -63,6 +63,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
 	etl._resolve_lookup, etl._resolve_lookups, etl._note_dimension_change, etl._sync_lookups, etl._check_unknown_member, etl._unknown_member_key, etl._ensure_unknown_member,
 	etl._lookup_moment, etl._lookup_condition, etl._lookup_value, etl._lookup_parts, etl._with_lookups, etl._repair_lookups,
+	etl._overlap_query, etl._refuse_overlap, etl._ensure_no_overlap,
 	etl._clipped, etl._free_name, etl._snake_case, etl._scaffold_fields, etl._scaffold_value, etl._scaffold_views, etl._explain_extract, etl._explain_load, etl._estimated_rows,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,

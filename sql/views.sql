@@ -23,7 +23,7 @@ COMMENT ON VIEW etl.pipelines IS 'declared pipelines, whether they can run, and 
 
 CREATE VIEW etl.tasks WITH (security_barrier) AS
 	SELECT t.pipeline, t.task, t.kind, etl._full_name(t.target_schema, t.target_name) AS target,
-		   CASE WHEN etl._owns(p.owner) THEN t.definition ELSE t.definition - '{query,headers,body}'::text[] END - 'columns' AS definition,
+		   CASE WHEN etl._owns(p.owner) THEN t.definition ELSE t.definition - '{query,headers,body}'::text[] END - '{columns,statement,values}'::text[] AS definition,
 		   etl._depends_on(t.pipeline, t.task) AS depends_on
 	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
 	WHERE etl._may_see(p.owner);
