@@ -37,11 +37,7 @@ BEGIN
 		RAISE EXCEPTION 'mode scd2 needs a key'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell things apart, whatever their version, for example key => ''{customer_id}''.';
 	END IF;
-<<<<<<< HEAD
-	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,exclusion,open_end,touch,tracked,unknown_member,whole_history}');
-=======
-	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,open_end,touch,tracked,unknown_member,whole_history,pool}' || etl._task_setting_names());
->>>>>>> main
+	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,exclusion,open_end,touch,tracked,unknown_member,whole_history,pool}' || etl._task_setting_names());
 	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options) e ORDER BY 1 LOOP
 		problem := CASE
 			WHEN entry.name = 'effective_at' AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the column of the view that says from when on a row holds.'
