@@ -88,7 +88,8 @@ BEGIN
 		WITH i AS MATERIALIZED (
 			SELECT x.data_interval_start AS s, x.data_interval_end AS e, x.data_interval_end <= etl._now() AS is_over,
 				   coalesce((SELECT r.state FROM etl.run r WHERE r.pipeline = p.pipeline AND r.data_interval_start = x.data_interval_start
-							 AND r.data_interval_end = x.data_interval_end AND r.state <> 'skipped' ORDER BY r.run_id DESC LIMIT 1), 'never run') AS last_state
+							 AND r.data_interval_end = x.data_interval_end AND r.state <> 'skipped' ORDER BY r.run_id DESC LIMIT 1),
+						CASE WHEN etl._succeeded_long_ago(p.pipeline, x.data_interval_start, x.data_interval_end) THEN 'success' ELSE 'never run' END) AS last_state
 			FROM etl._intervals_between(p, since, until) x)
 		SELECT array_agg((NULL, i.s, i.e, i.last_state)::etl.backfill_result ORDER BY CASE WHEN reverse THEN -extract(epoch FROM i.s) ELSE extract(epoch FROM i.s) END)
 				 FILTER (WHERE i.is_over AND (rerun = 'all' OR i.last_state = 'never run' OR rerun = 'failed' AND i.last_state IN ('failed', 'cancelled'))),
