@@ -30,6 +30,7 @@
 
 #include "call_sql.h"
 #include "etl.h"
+#include "run/history.h"
 #include "run/launch.h"
 #include "run/launcher_state.h"
 #include "run/locks.h"
@@ -39,8 +40,13 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
+/* A look that takes so long is followed by a rest, milliseconds. */
+#define DEAR_LOOK_MS 10
+#define MAX_REST_MS 100
 /* When there is no worker slot, they are asked for with pauses up to this. */
 #define MAX_SLOT_PAUSE_MS 8000
+/* How often it looks whether intervals are late. */
+#define LATENESS_INTERVAL_MS 5000
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -66,9 +72,10 @@ typedef struct outlook
 	List *demands;	   /* of role_demand * */
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
-	int64 attempts; /* changes whenever a worker takes a task, and whenever a run ends */
+	bool has_deliveries; /* to be made now, or within half a minute */
+	int64 attempts;		 /* changes whenever a worker takes a task, and whenever a run ends */
 	TimestampTz next_attempt_at; /* 0: none */
-	TimestampTz next_due_at;	 /* of schedules; DT_NOEND: none */
+	TimestampTz next_due_at;	 /* of schedules and what is to be told; DT_NOEND: none */
 	uint64 changes;				 /* noted before it looked */
 } outlook;
 
@@ -171,6 +178,58 @@ other_coordinator(void)
 }
 
 /*
+ * Adds the deliveries of notifications to what workers are wanted for.  In a transaction of
+ * its own, and what goes wrong is logged: no run depends on it.  Allocates in wake_context.
+ */
+static void
+add_deliveries(outlook *now)
+{
+	static TimestampTz judged_at = 0;
+	bool judge = TimestampDifferenceExceeds(judged_at, GetCurrentTimestamp(), LATENESS_INTERVAL_MS);
+
+	PG_TRY();
+	{
+		Oid types[] = {BOOLOID};
+		Datum values[] = {BoolGetDatum(judge)};
+		MemoryContext old;
+
+		sql_begin();
+		old = MemoryContextSwitchTo(wake_context);
+		sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._delivery_demand($1)", 1,
+				 types, values, NULL);
+		for (int row = 0; row < SPI_processed; row++)
+		{
+			role_demand *demand = palloc0(sizeof(role_demand));
+
+			demand->role = (Oid) sql_bigint(row, 1, 0);
+			demand->ready = (int) sql_bigint(row, 2, 0);
+			demand->idle_pids = pid_list(row, 3);
+			now->demands = lappend(now->demands, demand);
+		}
+		/* later ones are for who is started in time; without a launcher, nobody is */
+		values[0] = BoolGetDatum(!launcher_exists());
+		sql_call("SELECT etl._has_deliveries($1), etl._next_notification_at()", 1, types, values,
+				 NULL);
+		now->has_deliveries = DatumGetBool(sql_datum(0, 1));
+		if (!sql_is_null(0, 2))
+			now->next_due_at = Min(now->next_due_at, DatumGetTimestampTz(sql_datum(0, 2)));
+		MemoryContextSwitchTo(old);
+		sql_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		now->has_deliveries = false;
+	}
+	PG_END_TRY();
+	if (judge)
+		judged_at = GetCurrentTimestamp();
+}
+
+/*
  * One wake: lets the SQL side decide, in one transaction, and reads what it wants.  The
  * result lives in wake_context.
  */
@@ -186,7 +245,7 @@ coordinate(void)
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
 	result->changes = changes;
-	if (launcher_exists())
+	if (launcher_exists() && etl_schedules)
 		sql_call("SELECT etl._queue_due_runs()", 0, NULL, NULL, NULL);
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
@@ -207,7 +266,8 @@ coordinate(void)
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
 	result->attempts = sql_bigint(0, 4, 0);
-	result->next_due_at = sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
+	result->next_due_at =
+		!etl_schedules || sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -225,6 +285,7 @@ fail_ready_tasks(Oid role, const char *message, const char *hint)
 	values[1] = CStringGetTextDatum(message);
 	values[2] = CStringGetTextDatum(hint);
 	sql_call("SELECT etl._fail_ready_tasks($1, $2, $3)", 3, types, values, NULL);
+	sql_call("SELECT etl._postpone_deliveries($1, $2)", 2, types, values, NULL);
 	sql_commit();
 	SetLatch(MyLatch); /* the runs they belong to have ended */
 }
@@ -333,11 +394,19 @@ supply_workers(const outlook *now)
 	MemoryContextSwitchTo(old);
 }
 
-/* Waits for the next wake: a latch, the next attempt, or the tick. */
+/*
+ * Waits for the next wake: a latch, the next attempt, or the tick.  A look at many active
+ * runs is dear, and each task that ends sets the latch: the coordinator leaves as much time
+ * to others as its last look took.  Workers that are at it need none to go on.
+ */
 static void
-wait_for_work(const outlook *now)
+wait_for_work(const outlook *now, long look_ms)
 {
 	long timeout = COORDINATOR_TICK_MS;
+
+	if (look_ms >= DEAR_LOOK_MS)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(look_ms, MAX_REST_MS),
+						 PG_WAIT_EXTENSION);
 
 	if (now->next_attempt_at != 0)
 	{
@@ -431,10 +500,13 @@ coordinate_until_idle(void)
 	for (;;)
 	{
 		outlook *volatile now = NULL;
+		volatile TimestampTz began = 0;
 
 		PG_TRY();
 		{
+			began = GetCurrentTimestamp();
 			now = coordinate();
+			add_deliveries(now);
 			supply_workers(now);
 			failed_wakes = 0;
 		}
@@ -450,9 +522,9 @@ coordinate_until_idle(void)
 			now = NULL;
 		}
 		PG_END_TRY();
-		if (now != NULL && now->active_runs == 0 && !soon_due(now))
+		if (now != NULL && now->active_runs == 0 && !now->has_deliveries && !soon_due(now))
 		{
-			if (end_lead(now))
+			if (history_prune_while_idle() && end_lead(now))
 				return;
 			continue;
 		}
@@ -460,7 +532,8 @@ coordinate_until_idle(void)
 		{
 			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
 		}
-		wait_for_work(now);
+		wait_for_work(now, TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()));
+		history_prune_a_bit();
 	}
 }
 
@@ -517,12 +590,14 @@ etl_coordinator_main(Datum argument)
 	}
 
 	/*
-	 * With the lock, clean up first: what a crash has left active would pass for an
-	 * interval that is already running.
+	 * Whoever leads cleans up first: what a crash has left active would pass for an interval
+	 * that is already running.  Others wait until that is done before they submit.
 	 */
+	etl_lock_wait(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	leads = lead();
 	if (leads)
 		repair();
+	etl_unlock(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	if (parameters.request != DSM_HANDLE_INVALID)
 	{
 		dsm_segment *segment = dsm_attach(parameters.request);
