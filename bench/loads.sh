@@ -5,19 +5,22 @@
 # loaded, then the same day again, which changes nothing. "plain" is the statement one would
 # write by hand for that change, without any protection from the order of runs; where a mode
 # keeps observations, "order_free false" shows the mode without, so that the difference is the
-# price of order-freedom. Mode scd2 stands beside the two statements of a dbt snapshot.
+# price of order-freedom. Mode scd2 stands beside the two statements of a dbt snapshot, on a table
+# without constraints as dbt makes it, and on one that keeps those of the mode; what it spends on
+# order-freedom (remembering what was said, folding histories from it) is a line of its own.
 #
-# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS] [FACTORS]     (defaults 20000, 1900, 5 and "1 10 100")
-# Sizes are BASE times each factor. It uses the database that psql's environment
+# usage: bench/loads.sh [BASE] [CHANGES] [REPEATS] [FACTORS] [MODES]     (defaults 20000, 1900, 5, "1 10 100" and .)
+# Sizes are BASE times each factor; MODES is a regular expression of the lines wanted. It uses the database that psql's environment
 # leads to, which has the extension, in a schema bench_loads and a pipeline bench_loads of its
-# own that it drops at the end. Times are medians, in milliseconds, of the load alone.
+# own that it drops at the end; for a superuser. Times are medians, in milliseconds, of the load alone.
 set -euo pipefail
 
 base=${1:-20000}
 changes=${2:-1900}
 repeats=${3:-5}
 factors=${4:-1 10 100}
-export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c search_path=pg_catalog"
+modes=${5:-.}
+export PGOPTIONS="-c track_functions=pl -c client_min_messages=warning -c timezone=UTC -c search_path=pg_catalog"
 
 run() { psql -X -q -v ON_ERROR_STOP=1 -At "$@"; }
 clean() { run -c "SELECT etl.drop_pipeline(pipeline) FROM etl.pipelines WHERE pipeline = 'bench_loads'" -c 'DROP SCHEMA IF EXISTS bench_loads CASCADE' >/dev/null; }
@@ -78,6 +81,7 @@ dbt="CREATE TEMPORARY TABLE staged ON COMMIT DROP AS
 # measure NAME SIZE DECLARATION PLAIN [PLAIN_TABLE]
 measure() {
     local name=$1 size=$2 declaration=$3 plain=$4 kind=${5:-copy}
+    [[ $name =~ $modes ]] || return 0
     run <<SQL
 \\o /dev/null
 TRUNCATE bench_loads.raw;
@@ -89,6 +93,8 @@ SELECT bench_loads.context('2026-01-01');
 SELECT bench_loads.load('bench_loads.target');
 $(case $kind in
     copy) echo "CREATE TABLE bench_loads.plain (LIKE bench_loads.target INCLUDING ALL); INSERT INTO bench_loads.plain SELECT * FROM bench_loads.target;" ;;
+    constraints) echo "CREATE TABLE bench_loads.plain AS SELECT md5(id::text) AS scd_id, id, at, a, b, c, valid_from, NULL::timestamptz AS valid_to FROM bench_loads.target;
+        ALTER TABLE bench_loads.plain ADD scd_key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ADD UNIQUE (id, valid_from); CREATE UNIQUE INDEX ON bench_loads.plain (id, coalesce(valid_to, 'infinity'));" ;;
     dbt) echo "CREATE TABLE bench_loads.plain AS SELECT md5(id::text) AS scd_id, id, at, a, b, c, valid_from, NULL::timestamptz AS valid_to FROM bench_loads.target;
         CREATE INDEX ON bench_loads.plain (id) WHERE valid_to IS NULL;" ;;
 esac)
@@ -103,9 +109,11 @@ CHECKPOINT;
 BEGIN;
 SELECT bench_loads.context('2026-01-02') \\g /dev/null
 SELECT bench_loads.time(\$s\$SELECT bench_loads.load('bench_loads.target')\$s\$, $repeats) AS load, bench_loads.time(\$s\$$plain\$s\$, $repeats) AS plain \\gset
+SELECT coalesce(round((sum(total_time) / max(calls))::numeric, 1), 0) AS order_free FROM pg_stat_xact_user_functions WHERE schemaname = 'etl' AND funcname IN ('_scd2_observe', '_scd2_fold') \\gset
 SELECT bench_loads.load('bench_loads.target') \\g /dev/null
 SELECT bench_loads.time(\$s\$SELECT bench_loads.load('bench_loads.target')\$s\$, $repeats) AS again \\gset
 SELECT format('%-24s %10s %10s %10s %10s %8s', '$name', '$size', :'load', :'plain', :'again', round(:load / greatest(:plain, 0.1), 2));
+SELECT format('%-24s %10s %10s %10s %10s %8s', '  without order-freedom', '$size', round(:load - :order_free, 1), :'plain', '', round((:load - :order_free) / greatest(:plain, 0.1), 2)) WHERE :order_free > 0;
 COMMIT;
 SQL
 }
@@ -119,5 +127,6 @@ for factor in $factors; do
     measure delta "$size" "mode => 'delta', key => '{id}'" "$append"
     measure "delta, not free" "$size" "mode => 'delta', key => '{id}', options => '{\"order_free\": false}'" "$append"
     measure "delta without key" "$size" "mode => 'delta'" "$append_all"
-    measure scd2 "$size" "mode => 'scd2', key => '{id}'" "$dbt" dbt
+    measure "scd2, beside dbt" "$size" "mode => 'scd2', key => '{id}'" "$dbt" dbt
+    measure "scd2, constraints alike" "$size" "mode => 'scd2', key => '{id}'" "$dbt" constraints
 done

@@ -6,8 +6,11 @@
 -- written in CALL all the same.
 CREATE FUNCTION etl._call_parameters(procedure oid, given jsonb)
 RETURNS TABLE (number integer, name text, type text, mode text, has_default boolean, is_given boolean, value jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT i.number, i.name, format_type(i.type, NULL), i.mode, i.mode <> 'o' AND i.input > i.inputs - i.pronargdefaults,
 		   i.mode <> 'o' AND CASE jsonb_typeof(given) WHEN 'array' THEN i.input <= jsonb_array_length(given) ELSE coalesce(given ? i.name, false) END,
 		   CASE jsonb_typeof(given) WHEN 'array' THEN given -> (i.input - 1) ELSE given -> i.name END
@@ -18,15 +21,20 @@ AS $$
 			SELECT t.number, t.type, nullif(p.proargnames[t.number], '') AS name, coalesce(p.proargmodes[t.number]::text, 'i') AS mode, p.prokind, p.pronargdefaults
 			FROM pg_proc p CROSS JOIN LATERAL unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY t(type, number)
 			WHERE p.oid = procedure) u
-		WHERE u.mode IN ('i', 'b', 'v') OR u.mode = 'o' AND u.prokind = 'p') i
+		WHERE u.mode IN ('i', 'b', 'v') OR u.mode = 'o' AND u.prokind = 'p') i;
+END
 $$;
 COMMENT ON FUNCTION etl._call_parameters(oid, jsonb) IS 'the parameters of a procedure, and which of them arguments (an object or an array) give';
 
--- The statement takes the values as one text[], in the order of "arguments".
+-- The statement takes the values as one text[], in the order of "arguments".  It is kept in
+-- the task: runs call what was meant when it was declared, by name.
 CREATE FUNCTION etl._call_candidates(procedure text, given jsonb)
 RETURNS TABLE (oid oid, signature text, is_procedure boolean, fits boolean, statement text, arguments jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT p.oid, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_arguments(p.oid)), p.prokind = 'p',
 		   coalesce(c.complete, true) AND c.places = CASE jsonb_typeof(given) WHEN 'array' THEN jsonb_array_length(given) ELSE (SELECT count(*) FROM jsonb_object_keys(given)) END,
 		   format(CASE p.prokind WHEN 'p' THEN 'CALL %I.%I(%s)' ELSE 'SELECT FROM %I.%I(%s)' END, n.nspname, p.proname, coalesce(c.list, '')),
@@ -42,7 +50,8 @@ AS $$
 			   jsonb_agg(jsonb_build_object('name', coalesce(a.name, a.number::text), 'type', a.type, 'value', a.value) ORDER BY a.number) FILTER (WHERE a.is_given) AS arguments
 		FROM (SELECT b.*, count(*) FILTER (WHERE b.is_given) OVER (ORDER BY b.number) AS place, bool_and(b.name IS NOT NULL) OVER () AS named
 			  FROM etl._call_parameters(p.oid, given) b) a) c
-	WHERE p.prokind IN ('p', 'f') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+	WHERE p.prokind IN ('p', 'f') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype);
+END
 $$;
 COMMENT ON FUNCTION etl._call_candidates(text, jsonb) IS 'the procedures and functions of a name, whether arguments fit each, and the statement that calls it with them';
 
@@ -187,7 +196,8 @@ BEGIN
 			USING ERRCODE = 'reserved_name', HINT = 'That is the name of the step in which a run becomes visible; choose another.';
 	END IF;
 	PERFORM etl._save_task(pipeline, name, 'call', parts[1], parts[2],
-		jsonb_build_object('arguments', coalesce(arguments, '{}'), 'fills', filled, 'transaction', transaction, 'trigger_rule', trigger_rule, 'options', options), depends_on);
+		jsonb_build_object('arguments', coalesce(arguments, '{}'), 'fills', filled, 'transaction', transaction, 'trigger_rule', trigger_rule, 'options', options,
+			'statement', call.statement, 'values', call.arguments), depends_on);
 END
 $$;
 COMMENT ON FUNCTION etl.add_call(text, text, jsonb, text[], text[], text, text, text, jsonb) IS
@@ -197,10 +207,8 @@ COMMENT ON FUNCTION etl.add_call(text, text, jsonb, text[], text[], text, text, 
 CREATE FUNCTION etl._call(procedure text, definition jsonb, timezone text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	call record := etl._resolve_call(procedure, definition -> 'arguments');
 BEGIN
-	EXECUTE call.statement USING etl._call_values(call.arguments,
+	EXECUTE definition ->> 'statement' USING etl._call_values(definition -> 'values',
 		etl._call_placeholders(etl.run_id(), etl.run_date(), etl.data_interval_start(), etl.data_interval_end()), timezone);
 EXCEPTION WHEN invalid_transaction_termination THEN
 	RAISE EXCEPTION '% commits or rolls back within the publication', procedure
@@ -218,7 +226,6 @@ DECLARE
 	t etl.task_run := etl._fence(task_run_id, attempt);
 	r etl.run;
 	declared etl.task;
-	call record;
 BEGIN
 	SELECT * INTO STRICT r FROM etl.run x WHERE x.run_id = t.run_id;
 	SELECT * INTO declared FROM etl.task x WHERE x.pipeline = r.pipeline AND x.task = t.task AND x.kind = 'call';
@@ -226,9 +233,8 @@ BEGIN
 		RAISE EXCEPTION 'task "%" of pipeline "%" is no longer declared', t.task, r.pipeline
 			USING ERRCODE = 'undefined_object', HINT = 'It was dropped while the run waited; run the interval again.';
 	END IF;
-	call := etl._resolve_call(etl._full_name(declared.target_schema, declared.target_name), declared.definition -> 'arguments');
-	statement := call.statement;
-	arguments := etl._call_values(call.arguments, etl._call_placeholders(r.run_id, r.run_date, r.data_interval_start, r.data_interval_end), r.timezone);
+	statement := declared.definition ->> 'statement';
+	arguments := etl._call_values(declared.definition -> 'values', etl._call_placeholders(r.run_id, r.run_date, r.data_interval_start, r.data_interval_end), r.timezone);
 	run_id := r.run_id;
 	data_interval_start := r.data_interval_start;
 	data_interval_end := r.data_interval_end;

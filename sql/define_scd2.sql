@@ -37,7 +37,7 @@ BEGIN
 		RAISE EXCEPTION 'mode scd2 needs a key'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns that tell things apart, whatever their version, for example key => ''{customer_id}''.';
 	END IF;
-	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,open_end,touch,tracked,unknown_member,whole_history,pool}' || etl._task_setting_names());
+	PERFORM etl._check_option_names('options of etl.add_load with mode scd2', options, '{columns,compare,deletes,effective_at,exclusion,open_end,touch,tracked,unknown_member,whole_history,pool}' || etl._task_setting_names());
 	FOR entry IN SELECT e.key AS name, e.value, jsonb_typeof(e.value) AS type, e.value #>> '{}' AS text FROM jsonb_each(options) e ORDER BY 1 LOOP
 		problem := CASE
 			WHEN entry.name = 'effective_at' AND (entry.type <> 'string' OR entry.text = '') THEN 'It is the column of the view that says from when on a row holds.'
@@ -47,6 +47,7 @@ BEGIN
 				THEN 'How versions are told apart: columns (each tracked one by its equality) or hash (of their text, together).'
 			WHEN entry.name = 'open_end' AND (entry.type <> 'string' OR entry.text !~ '^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2})$')
 				THEN 'The end of versions that still hold: infinity or a date such as 9999-12-31.'
+			WHEN entry.name = 'exclusion' AND entry.type <> 'boolean' THEN 'It is true for an exclusion constraint (which takes the extension btree_gist), or false for a trigger.'
 			WHEN entry.name = 'whole_history' AND entry.type <> 'boolean' THEN 'It is true when the view gives all versions of all keys, whatever the interval.'
 			WHEN entry.name = 'columns' AND entry.type <> 'object' THEN 'It names the columns the mode fills, for example {"valid_from": "start_date"}.'
 			WHEN entry.name IN ('tracked', 'touch') AND (entry.type <> 'array'
@@ -248,6 +249,7 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT scd2_validity CHECK (%s)', target, rule);
 		EXECUTE format('COMMENT ON CONSTRAINT scd2_validity ON %s IS %L', target, rule);
 	END IF;
+	PERFORM etl._ensure_no_overlap(target, key, valid_from, valid_to, coalesce((options ->> 'exclusion')::boolean, false));
 	EXECUTE format('CREATE OR REPLACE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%3$I', schema_name, 'vr_' || relation_name, relation_name);
 	EXECUTE format('COMMENT ON VIEW %I.%I IS %L', schema_name, 'vr_' || relation_name, 'all columns of ' || target);
 

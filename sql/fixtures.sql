@@ -132,6 +132,7 @@ CREATE FUNCTION etl.transform(pipeline text, interval_start timestamptz,
 RETURNS SETOF record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 	SET etl.run_id = '' SET etl.data_interval_start = '' SET etl.data_interval_end = '' SET etl.run_date = ''
+	SET client_min_messages = warning		-- of temporary tables that are not there
 AS $$
 DECLARE
 	p etl.pipeline := etl._acting_owner(pipeline);

@@ -9,21 +9,21 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
 	etl.check_waivers, etl.backfills, etl.backfill_intervals, etl.check_results, etl.log, etl.templates, etl.published_loads, etl.freshness, etl.lineage, etl.state_transition, etl._declared_tasks, etl.registered_schema,
-	etl.rate_budgets, etl._schedules, etl.pipeline_days, etl.pipeline_statistics, etl.notifications, etl.notification_log TO PUBLIC;
+	etl.pipeline_days, etl.pipeline_statistics, etl.notifications, etl.notification_log, etl.rate_budgets, etl.source_quotas, etl._schedules TO PUBLIC;
 
 -- ----------------------------------------------------------------- what all may call
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 
 -- Verbs and declarations: they ask whose pipeline it is.
-GRANT EXECUTE ON ROUTINE etl.add_call, etl.drop_task, etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.next_runs,
+GRANT EXECUTE ON ROUTINE etl.add_call, etl.drop_task, etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.forget_quotas, etl.next_runs,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
 GRANT EXECUTE ON FUNCTION etl.prune_history, etl.add_notification, etl.drop_notification, etl.latest_interval, etl.schedule_with_pg_cron, etl.unschedule_with_pg_cron TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
 	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
-	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.is_castable TO PUBLIC;
+	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.json_row, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfill, etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._full_name,
@@ -55,7 +55,7 @@ GRANT EXECUTE ON FUNCTION etl._prune_history, etl._statistics_since, etl._durati
 GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
 	etl._lock_holder, etl._locks_held, etl._fence_load,
 	etl._begin_extract, etl._open_load, etl._run_of_load, etl._read_items, etl._set_load_items, etl._load_position, etl._load_pagination, etl._keep_pagination,
-	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._held_slices, etl._reuse_quarantined, etl._commit_slices,
+	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._known_quotas, etl._note_quotas, etl._held_slices, etl._reuse_quarantined, etl._commit_slices,
 	etl._route_records, etl._count_routed, etl._quarantine, etl._warn_invalid, etl._finish_extract, etl._skip_load_ids,
 	etl._give_own_partition, etl._record_partition, etl._give_shared_partition, etl._record_shared_partition, etl._shared_partition_start,
 	etl._call, etl._begin_call, etl._publish, etl._publish_lock_targets, etl._publish_load, etl._publish_loads, etl._publish_steps, etl._finish_publish,
@@ -67,6 +67,7 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._append_new_keys, etl._append_new_rows, etl._append_interval, etl._mark_absent, etl._load_snapshot_runs, etl._materialize_parents, etl._load_children,
 	etl._resolve_lookup, etl._resolve_lookups, etl._note_dimension_change, etl._sync_lookups, etl._check_unknown_member, etl._unknown_member_key, etl._ensure_unknown_member,
 	etl._lookup_moment, etl._lookup_condition, etl._lookup_value, etl._lookup_parts, etl._with_lookups, etl._repair_lookups,
+	etl._overlap_query, etl._refuse_overlap, etl._ensure_no_overlap,
 	etl._clipped, etl._free_name, etl._snake_case, etl._scaffold_fields, etl._scaffold_value, etl._scaffold_views, etl._explain_extract, etl._explain_load, etl._estimated_rows,
 	etl._keep_latest, etl._load_target, etl._load_full, etl._load_partition, etl._load_observed, etl._apply_difference, etl._replace_rows, etl._insert_source, etl._has_rows, etl._is_snapshot,
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,

@@ -12,8 +12,24 @@ CREATE VIEW etl.pipelines WITH (security_barrier) AS
 		   CASE WHEN (SELECT etl._is_copy()) THEN 'this database is a copy: SELECT etl.resume()'
 				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = p.owner) THEN pg_catalog.format('role "%s" does not exist', p.owner)
 				WHEN p.paused THEN 'paused'
-				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
-					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
+				ELSE COALESCE(
+					(SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
+					 WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1),
+					(SELECT pg_catalog.format('%s, which task %s needs, does not exist', m.what, t.task)
+					 FROM etl.task t
+					 CROSS JOIN LATERAL (
+						SELECT pg_catalog.format('table %I.%I', t.target_schema, t.target_name) AS what
+						WHERE t.kind IN ('extract', 'load') AND NOT EXISTS (
+							SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.target_schema AND c.relname = t.target_name)
+						UNION ALL
+						SELECT 'view ' || (t.definition ->> 'source')
+						WHERE t.kind = 'load' AND t.definition ? 'source' AND NOT EXISTS (
+							SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+							WHERE n.nspname = (pg_catalog.parse_ident(t.definition ->> 'source'))[1] AND c.relname = (pg_catalog.parse_ident(t.definition ->> 'source'))[2])
+						UNION ALL
+						SELECT pg_catalog.format('server "%s"', t.definition ->> 'server')
+						WHERE t.kind = 'extract' AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f WHERE f.srvname = t.definition ->> 'server')) m
+					 WHERE t.pipeline = p.pipeline ORDER BY t.position LIMIT 1)) END AS cannot_run_because,
 		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
@@ -26,7 +42,7 @@ COMMENT ON VIEW etl.pipelines IS 'declared pipelines, whether they can run, and 
 
 CREATE VIEW etl.tasks WITH (security_barrier) AS
 	SELECT t.pipeline, t.task, t.kind, etl._full_name(t.target_schema, t.target_name) AS target,
-		   CASE WHEN etl._owns(p.owner) THEN t.definition ELSE t.definition - '{query,headers,body}'::text[] END - 'columns' AS definition,
+		   CASE WHEN etl._owns(p.owner) THEN t.definition ELSE t.definition - '{query,headers,body}'::text[] END - '{columns,statement,values}'::text[] AS definition,
 		   etl._depends_on(t.pipeline, t.task) AS depends_on
 	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
 	WHERE etl._may_see(p.owner);

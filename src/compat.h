@@ -74,6 +74,11 @@ etl_base64(const char *source, int length)
 #define etl_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* pg_noreturn, which comes first, took its place in 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* PortalRun lost an argument that was always true in 18. */
 #if PG_VERSION_NUM >= 180000
 #define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
@@ -81,11 +86,6 @@ etl_base64(const char *source, int length)
 #else
 #define etl_portal_run(portal, count, top_level, dest, alternative_dest, completion)               \
 	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
-#endif
-
-/* pg_noreturn, which comes first, took its place in 18. */
-#if PG_VERSION_NUM >= 180000
-#define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
 /* A lexer of JSON text that leaves escapes as they are; since 17 it may live on the stack. */

@@ -24,7 +24,7 @@
 #include "call_sql.h"
 #include "extract/extract.h"
 #include "extract/extraction.h"
-#include "extract/record_path.h"
+#include "extract/page/record_path.h"
 #include "progress.h"
 
 /* Pages that are committed together, and their bytes. */
@@ -161,6 +161,8 @@ begin(extraction *e)
 	e->target.routes = DatumGetBool(sql_datum(0, 19));
 	read_pagination(e);
 	e->from = source_open(server);
+	source_quota_read(e->from, e->target.task_run_id, e->target.attempt);
+	MemoryContextSwitchTo(e->context);
 	e->target.shape =
 		record_shape_open(e->context, e->target.task_run_id, e->target.attempt, e->target.load_id);
 	sql_commit();
@@ -319,6 +321,7 @@ end_attempt(extraction *e, List *fetches, ErrorData *error)
 			fetches = lappend(fetches, fetch);
 	}
 	commit_pages(e, fetches);
+	source_quota_save(e->from, e->target.task_run_id, e->target.attempt);
 	ReThrowError(error);
 }
 
@@ -409,6 +412,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 		return;
 	e->client = http_client_create(context, &e->from->client);
 	e->budget = rate_budget_open(e->from->name, e->from->rate_windows);
+	e->from->admission = rate_budget_admission(e->budget);
 	e->pool = page_fetch_pool(e);
 	PG_TRY();
 	{
@@ -421,6 +425,7 @@ extract_run(int64 task_run_id, int attempt, MemoryContext context)
 	}
 	PG_END_TRY();
 	rate_budget_close(e->budget);
+	source_quota_save(e->from, e->target.task_run_id, e->target.attempt);
 	items_check_some_came(e);
 
 	sql_begin();

@@ -12,9 +12,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "extract/answer.h"
+#include "extract/source/answer.h"
 #include "extract/extraction.h"
-#include "extract/graphql.h"
+#include "extract/page/graphql.h"
 #include "progress.h"
 
 /* How often a page that is not whole is fetched again. */
@@ -117,13 +117,15 @@ hold(void *arg)
 	return source_not_before(e->from);
 }
 
-/* http_pool_hooks.waiting: makes waits visible. */
+/* http_pool_hooks.waiting: makes waits visible, and lets others know why. */
 static void
 show_wait(void *arg, http_wait_reason reason, TimestampTz until, const http_exchange *exchange)
 {
 	extraction *e = arg;
 	const http_response *response = exchange ? exchange->response : NULL;
 
+	if (reason == HTTP_WAIT_RATE_LIMIT)
+		source_quota_save(e->from, e->target.task_run_id, e->target.attempt);
 	if (reason == HTTP_WAIT_RATE_LIMIT || response == NULL)
 		progress_report("page %d, waiting for rate limit until %s", e->next_slice + 1,
 						timestamptz_to_str(until));

@@ -40,6 +40,9 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
+/* A look that takes so long is followed by a rest, milliseconds. */
+#define DEAR_LOOK_MS 10
+#define MAX_REST_MS 100
 /* When there is no worker slot, they are asked for with pauses up to this. */
 #define MAX_SLOT_PAUSE_MS 8000
 /* How often it looks whether intervals are late. */
@@ -52,6 +55,7 @@ typedef struct worker_start
 {
 	Oid role;
 	BackgroundWorkerHandle *handle;
+	int64 attempts; /* of the outlook it was started for */
 } worker_start;
 
 /* One role with ready tasks, as etl._coordinate() tells. */
@@ -69,7 +73,7 @@ typedef struct outlook
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
 	bool has_deliveries; /* to be made now, or within half a minute */
-	int64 attempts;		 /* of all tasks of active runs: grows whenever a worker takes one */
+	int64 attempts;		 /* changes whenever a worker takes a task, and whenever a run ends */
 	TimestampTz next_attempt_at; /* 0: none */
 	TimestampTz next_due_at;	 /* of schedules and what is to be told; DT_NOEND: none */
 	uint64 changes;				 /* noted before it looked */
@@ -79,7 +83,6 @@ static MemoryContext wake_context;
 static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
-static int64 attempts_at_failure = 0;
 static int slot_pause_ms = 0; /* 0: there has been a worker slot */
 static TimestampTz no_slots_before = 0;
 static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
@@ -242,7 +245,7 @@ coordinate(void)
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
 	result->changes = changes;
-	if (launcher_exists())
+	if (launcher_exists() && etl_schedules)
 		sql_call("SELECT etl._queue_due_runs()", 0, NULL, NULL, NULL);
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
@@ -263,7 +266,8 @@ coordinate(void)
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
 	result->attempts = sql_bigint(0, 4, 0);
-	result->next_due_at = sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
+	result->next_due_at =
+		!etl_schedules || sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -310,12 +314,15 @@ pending_starts(const outlook *now, Oid role)
 		}
 		else if (status == BGWH_STOPPED)
 		{
-			/* it may have come, worked and gone between two looks: did anybody take a task? */
-			bool idle = now->attempts == attempts_at_failure;
-
-			failed_starts = start->role == failing_role && idle ? failed_starts + 1 : 1;
-			failing_role = start->role;
-			attempts_at_failure = now->attempts;
+			/* it may have come, worked and gone between two looks: did anybody take a task since?
+			 */
+			if (now->attempts != start->attempts)
+				failing_role = InvalidOid;
+			else
+			{
+				failed_starts = start->role == failing_role ? failed_starts + 1 : 1;
+				failing_role = start->role;
+			}
 		}
 		else
 		{
@@ -368,6 +375,7 @@ supply_workers(const outlook *now)
 			worker_start *start = palloc0(sizeof(worker_start));
 
 			start->role = demand->role;
+			start->attempts = now->attempts;
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);
@@ -386,11 +394,19 @@ supply_workers(const outlook *now)
 	MemoryContextSwitchTo(old);
 }
 
-/* Waits for the next wake: a latch, the next attempt, or the tick. */
+/*
+ * Waits for the next wake: a latch, the next attempt, or the tick.  A look at many active
+ * runs is dear, and each task that ends sets the latch: the coordinator leaves as much time
+ * to others as its last look took.  Workers that are at it need none to go on.
+ */
 static void
-wait_for_work(const outlook *now)
+wait_for_work(const outlook *now, long look_ms)
 {
 	long timeout = COORDINATOR_TICK_MS;
+
+	if (look_ms >= DEAR_LOOK_MS)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(look_ms, MAX_REST_MS),
+						 PG_WAIT_EXTENSION);
 
 	if (now->next_attempt_at != 0)
 	{
@@ -484,9 +500,11 @@ coordinate_until_idle(void)
 	for (;;)
 	{
 		outlook *volatile now = NULL;
+		volatile TimestampTz began = 0;
 
 		PG_TRY();
 		{
+			began = GetCurrentTimestamp();
 			now = coordinate();
 			add_deliveries(now);
 			supply_workers(now);
@@ -514,7 +532,7 @@ coordinate_until_idle(void)
 		{
 			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
 		}
-		wait_for_work(now);
+		wait_for_work(now, TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()));
 		history_prune_a_bit();
 	}
 }
@@ -572,12 +590,14 @@ etl_coordinator_main(Datum argument)
 	}
 
 	/*
-	 * With the lock, clean up first: what a crash has left active would pass for an
-	 * interval that is already running.
+	 * Whoever leads cleans up first: what a crash has left active would pass for an interval
+	 * that is already running.  Others wait until that is done before they submit.
 	 */
+	etl_lock_wait(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	leads = lead();
 	if (leads)
 		repair();
+	etl_unlock(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	if (parameters.request != DSM_HANDLE_INVALID)
 	{
 		dsm_segment *segment = dsm_attach(parameters.request);

@@ -360,6 +360,26 @@ is_deeply(\%used, { map { 'Bearer ' . print_of($_) => 3 } @TOKENS }, 'each token
 $result = extract('pool');
 is_failure($result, '53400', 'all tokens used up for longer than max_wait');
 like($result->{err}, qr/is rate limited until 20\d\d-/, 'it says until when');
+is(scalar(() = $api->requests('/pages/pool')), 9, 'and asks nothing: what the tokens have left is known');
+is(value($node, "SELECT count(*), sum(remaining), min(not_before) > now() + interval '50 minutes' FROM etl.source_quotas WHERE server = 'pool'"), '3|0|t', 'to others, too');
+my $kept = value($node, 'SELECT q::text FROM etl.source_quota q LIMIT 1');
+unlike($kept, qr/s3cret/, 'without the tokens');
+
+# One that has something left is used first by the next extraction, and by another worker.
+is(value($node, "SELECT etl.forget_quotas('pool')"), 3, 'what is known can be forgotten');
+$api->reset;
+$api->control('POST', 'auth', { token => \@TOKENS });
+$api->control('POST', 'rate_limit', { per_token => 1, limit => 6 });
+is(extract('pool')->{out}, 'success|45', 'nine pages with three tokens of six requests');
+$api->control('POST', 'rate_limit', { per_token => 1, limit => 30 });
+run_sql($node, "UPDATE etl.source_quota SET remaining = 1 + row.n FROM (SELECT credential AS c, row_number() OVER (ORDER BY credential) * 10 AS n FROM etl.source_quota) row WHERE credential = row.c");
+run_sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'etl worker'");
+my $before_that = () = credentials_sent('pool');
+is(extract('pool')->{out}, 'success|45', 'another worker');
+my @sent_then = credentials_sent('pool');
+my %sent_then = map { $_ => 1 } @sent_then[ $before_that .. $#sent_then ];
+is(scalar keys %sent_then, 1, 'takes the token that has the most left');
+run_sql($node, "SELECT etl.forget_quotas('pool')");
 
 # Windows of a second or two: waits are few, and only when all are used up.
 $api->reset;
@@ -386,6 +406,7 @@ cmp_ok(now() - $began, '<', 10, 'are not waited for');
 
 # One token is revoked: the others do.
 $api->reset;
+run_sql($node, "SELECT etl.forget_quotas('pool')");
 $api->control('POST', 'auth', { token => [ @TOKENS[ 0, 2 ] ] });
 $result = extract('pool');
 is($result->{out}, 'success|45', 'one token of three is refused') or diag($result->{err});

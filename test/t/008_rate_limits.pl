@@ -267,6 +267,18 @@ is_failure($result, '53400', 'a quota that returns after max_wait');
 like($result->{err}, qr/GET .*page=2.* is rate limited until 20\d\d-.*The source's quota is used up.*max_wait/s, 'it says until when');
 is(scalar(() = $api->requests('/pages/exhausted')), 1, 'and is not asked in vain');
 $api->heal;
+run_sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'etl worker'");
+$result = run_sql($node, "SELECT state FROM etl_run($DAY, 'exhausted')", may_fail => 1);
+is_failure($result, '53400', 'another process knows');
+like($result->{err}, qr/The source's quota is used up.*etl\.forget_quotas/s, 'says so, and what to do');
+is(scalar(() = $api->requests('/pages/exhausted')), 1, 'and asks nothing');
+is(value($node, "SELECT remaining, not_before = resets_at, not_before > now() + interval '45 minutes' FROM etl.source_quotas WHERE server = 'exhausted'"), '0|t|t', 'it is seen by others');
+# a quota that has a name holds for the paths that have told it
+run_sql($node, "UPDATE etl.source_quota SET resource = 'search' WHERE paths = '{/pages/exhausted}'");
+declare('elsewhere', server => 'exhausted');
+is(run_sql($node, "SELECT state FROM etl_run($DAY, 'elsewhere')", may_fail => 1)->{out}, 'success', 'another quota is not used up');
+is(value($node, "SELECT etl.forget_quotas('exhausted') > 0"), 't', 'it can be forgotten');
+is(run_sql($node, "SELECT state FROM etl_run($DAY, 'exhausted')", may_fail => 1)->{out}, 'success', 'and is asked again');
 
 # ------------------------------------------------------------------ secondary limits
 
@@ -295,6 +307,17 @@ is(value($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'etl
 run_sql($node, "SELECT etl.cancel(run_id) FROM etl.runs WHERE pipeline = 'cancelled'");
 $result = $caller->wait(10);
 is($result && $result->{state}, '57014', 'a wait for a budget can be cancelled');
+
+# ------------------------------------------------------------------- access tokens
+
+# A token endpoint of the same source counts in its budget.
+$api->heal;
+$api->control('POST', 'oauth', { clients => { me => 'client-secret' } });
+declare('tokens', options => "rate_limit '100/hour'");
+run_sql($node, "CREATE USER MAPPING FOR CURRENT_USER SERVER tokens OPTIONS (auth 'oauth2_client_credentials', token_url '$url/oauth/token', client_id 'me', client_secret 'client-secret')");
+is(run_sql($node, "SELECT state, fetched FROM etl_run($DAY, 'tokens')", may_fail => 1)->{out}, 'success|6', 'an extraction with an access token');
+is(used('tokens'), 4, 'three pages and a token are in the budget');
+$api->reset;
 
 # --------------------------------------------------- a role's settings change nothing
 

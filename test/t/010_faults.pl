@@ -184,10 +184,16 @@ sub make_case
 	};
 }
 
+# a quota is the source's: of one that is used up the others would know
+my @QUOTA_FAULTS = qw(quota status_403_rate_limited);
 my @cases = ({ name => 'baseline', text => 'no fault', what => 'accepts', server => 'api', records => '$[*]', rows => 30, same => 1, well => 1 });
 foreach my $line (@TABLE)
 {
 	push @cases, make_case($line, scalar @cases, $_) foreach $line->[2] eq 'recovers' ? ('twice', 'always') : ('once');
+}
+foreach my $case (@cases)
+{
+	$case->{server} = "server_$case->{name}" if grep { $_ eq ($case->{fault} // '') } @QUOTA_FAULTS;
 }
 # while working on a test: the cases whose text matches only
 @cases = grep { $_->{name} eq 'baseline' || $_->{text} =~ /$ENV{ETL_CASES}/ } @cases if $ENV{ETL_CASES};
@@ -251,6 +257,13 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER api OPTIONS (auth 'bearer', token_fi
 CREATE USER MAPPING FOR CURRENT_USER SERVER quick OPTIONS (auth 'bearer', token '$TOKEN');
 CREATE USER MAPPING FOR CURRENT_USER SERVER roomy OPTIONS (auth 'bearer', token '$TOKEN');
 SQL
+foreach my $server (grep { /^server_/ } map { $_->{server} } @cases)
+{
+	run_sql($node, <<SQL);
+CREATE SERVER $server FOREIGN DATA WRAPPER etl_http OPTIONS ($common);
+CREATE USER MAPPING FOR CURRENT_USER SERVER $server OPTIONS (auth 'bearer', token '$TOKEN');
+SQL
+}
 run_sql($node, join '', 'SET client_min_messages = error;', map { declaration($_) } @cases);
 
 my %known = map { (ref $_ ? $_->{name} : $_) => 1 } do {
@@ -402,6 +415,7 @@ is(value($node, "SELECT count(*) FROM etl.loads l WHERE state = 'published' AND 
 # ------------------------------------------------------------- when the source is well again
 
 $api->heal;
+run_sql($node, 'SELECT etl.forget_quotas(srvname) FROM pg_foreign_server');
 $began = now;
 my $second = run_sql($node, "SELECT run_id FROM etl_run($DAY)", may_fail => 1, seconds => 120);
 note sprintf 'the second run took %.1f s', now() - $began;

@@ -31,6 +31,7 @@ my @WAYS = (
 	{ name => 'changes_at_version', kind => 'changes', at => 1, version => 1, tracked => 1 },
 	{ name => 'ignore', kind => 'snapshot', deletes => 'ignore' },
 	{ name => 'close', kind => 'snapshot', deletes => 'close' },
+	{ name => 'close_excluded', kind => 'snapshot', deletes => 'close', exclusion => 1 },
 	{ name => 'close_tracked', kind => 'snapshot', deletes => 'close', tracked => 1 },
 	{ name => 'new_row', kind => 'snapshot', deletes => 'new_row' },
 	{ name => 'ignore_at', kind => 'snapshot', deletes => 'ignore', at => 1 },
@@ -236,11 +237,15 @@ BEGIN
 END $$;
 SELECT etl.create_pipeline('sc');
 SQL
+# an exclusion constraint instead of the trigger, where it can be had
+my $gist = value($node, q(SELECT count(*) FROM pg_available_extensions WHERE name = 'btree_gist'));
+run_sql($node, 'CREATE EXTENSION btree_gist') if $gist;
 foreach my $way (@WAYS)
 {
 	my @options = (qq("open_end": "infinity"));
 	push @options, qq("effective_at": "at") if $way->{at};
 	push @options, qq("deletes": "$way->{deletes}") if $way->{deletes};
+	push @options, '"exclusion": true' if $way->{exclusion} && $gist;
 	push @options, qq("tracked": ["a"]) if $way->{tracked};
 	my $columns = 'id, a, b' . ($way->{at} ? ', sc.day(at) AS at' : '') . ($way->{version} ? ', v' : '');
 	my $version = $way->{version} ? ", version => 'v'" : '';
@@ -300,5 +305,26 @@ foreach my $day ((sort { rand() <=> 0.5 } 0 .. $DAYS - 1), 1, 3)
 is(value($node, "SELECT sc.dump('$_->{name}')"), wanted($_, @final), "$_->{name}: whole runs in random order") foreach $changes, $close;
 my $again = value($node, "SELECT inserted, updated, deleted FROM etl_run(sc.day(2), 'sc')");
 is($again, '0|0|0', 'a run again changes nothing');
+
+# Runs that are stopped in the middle, and then run again with other rows: see 021.
+my $stop = 0;
+foreach my $publish ('pipeline', 'per_task')
+{
+	run_sql($node, "SELECT etl.alter_pipeline('sc', publish => '$publish', max_crashes => 100)");
+	run_sql($node, 'TRUNCATE sc.raw, ' . join(', ', map { ("sc.$_->{name}", "sc.obs_$_->{name}", "sc.snp_$_->{name}") } @WAYS));
+	@final = ();
+	my $stopped = 0;
+	foreach my $day ((sort { rand() <=> 0.5 } 0 .. $DAYS - 1), map { int rand $DAYS } 1 .. 4)
+	{
+		run_sql($node, insert_day($day, random_day($close)));
+		$stopped++ unless stop_run($node, "SELECT state FROM etl_run(sc.day($day), 'sc')", $stop++, rand 0.5);
+		$final[$day] = random_day($close);
+		run_sql($node, insert_day($day, $final[$day]));
+		my $result = run_sql($node, "SELECT state FROM etl_run(sc.day($day), 'sc')", may_fail => 1);
+		is($result->{out}, 'success', "$publish: day $day after a run that was stopped") or diag($result->{err});
+	}
+	cmp_ok($stopped, '>', 0, "$publish: $stopped runs were stopped before their end");
+	is(value($node, "SELECT sc.dump('$_->{name}')"), wanted($_, @final), "$publish, $_->{name}: with runs that were stopped") foreach $changes, $close;
+}
 
 done_testing();

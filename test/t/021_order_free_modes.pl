@@ -346,4 +346,36 @@ foreach my $way (@WAYS)
 }
 is(value($node, "SELECT inserted, updated, deleted FROM etl_run(om.day(2), 'om')"), '0|0|0', 'a run again changes nothing');
 
+# ------------------------------------------------------------------- runs that are killed
+
+# Each day is run once more after it was stopped, with other rows than the stopped run saw;
+# published as a whole, a stopped run has left nothing, task by task it may have left anything.
+my $stop = 0;
+foreach my $publish ('pipeline', 'per_task')
+{
+	run_sql($node, "SELECT etl.alter_pipeline('om', publish => '$publish', max_crashes => 100)");
+	run_sql($node, join '', map { "SELECT om.clear('$_');\n" } map { tables($_) } @WAYS);
+	%final = ();
+	my $stopped = 0;
+	foreach my $day ((sort { rand() <=> 0.5 } 0 .. $DAYS - 1), map { pick(0 .. $DAYS - 1) } 1 .. 4)
+	{
+		run_sql($node, join '', map { insert_day($_, $day, next_version($_, $final{ $_->{name} }[$day])) } @WAYS);
+		$stopped++ unless stop_run($node, "SELECT state FROM etl_run(om.day($day), 'om')", $stop++, rand 0.5);
+		foreach my $way (@WAYS)
+		{
+			$final{ $way->{name} }[$day] = next_version($way, $final{ $way->{name} }[$day]);
+			run_sql($node, insert_day($way, $day, $final{ $way->{name} }[$day]));
+		}
+		my $result = run_sql($node, "SELECT state FROM etl_run(om.day($day), 'om')", may_fail => 1);
+		is($result->{out}, 'success', "$publish: day $day after a run that was stopped") or diag($result->{err});
+	}
+	cmp_ok($stopped, '>', 0, "$publish: $stopped runs were stopped before their end");
+	foreach my $way (@WAYS)
+	{
+		my $got = value($node, "SELECT om.dump('$way->{name}')");
+		my $wanted = wanted($way, @{ $final{ $way->{name} } });
+		is($got, $wanted, "$publish, $way->{name}: with runs that were stopped") or differences($got, $wanted);
+	}
+}
+
 done_testing();

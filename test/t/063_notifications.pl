@@ -49,7 +49,7 @@ sub received
 	return grep { $_->{path} =~ $pattern } map { JSON::PP->new->decode($_) } split /\n/, -s $received ? slurp_file($received) : '';
 }
 
-my $node = make_node('main', preload => 1);
+my $node = make_node('main', preload => 1, schedules => 1);
 run_sql($node, qq{
 CREATE SERVER hook FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'http://127.0.0.1:$port');
 CREATE USER MAPPING FOR CURRENT_USER SERVER hook OPTIONS (auth 'api_key', api_key 'T000/s3cret/XYZ');

@@ -22,7 +22,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(make_node session run_sql value poll wait_until within declare_pages active_runs
-  activity_pids busy_worker is_failure kill_postmaster now);
+  activity_pids busy_worker stop_run is_failure kill_postmaster now);
 
 # How often a condition is looked at, seconds.
 my $POLL = 0.02;
@@ -68,7 +68,7 @@ sub within
 
 # A running cluster.  Options: preload (loads the library at server start), conf (more
 # lines of configuration), extension (0: do not create it), allowed_hosts (default
-# loopback, where the scripted API is).
+# loopback, where the scripted API is), schedules (1: let them fire).
 #
 # What PostgreSQL's own tests set otherwise: a crash restarts the server, and statements
 # are not logged, so that a test for secrets looks at what etl itself writes.
@@ -89,6 +89,7 @@ max_connections = 50
 timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u\@%d %b '
 CONF
+	$node->append_conf('postgresql.conf', 'etl.schedules = off') unless $options{schedules};
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'etl'") if $options{preload};
 	$node->append_conf('postgresql.conf', $options{conf}) if defined $options{conf};
 	$node->start;
@@ -199,6 +200,35 @@ sub busy_worker
 	my ($node, $run, %options) = @_;
 
 	return value($node, "SELECT worker_pid FROM etl.progress WHERE run_id = $run AND worker_pid IS NOT NULL", %options);
+}
+
+# Ways to stop a run.  Who is to be hit may have ended a moment before.
+my @STOPS = (
+	sub { my ($node) = @_; run_sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'etl worker'", may_fail => 1) },
+	sub { my ($node) = @_; kill 'KILL', grep { /^\d+$/ } split /\n/, run_sql($node, "SELECT worker_pid FROM etl.progress WHERE worker_pid IS NOT NULL LIMIT 1", may_fail => 1)->{out} },
+	sub { my ($node) = @_; run_sql($node, "SELECT etl.cancel(run_id) FROM etl.runs WHERE state IN ('queued', 'running')", may_fail => 1) },
+	sub { my ($node, $caller) = @_; $caller->kill_client },
+	sub { my ($node) = @_; run_sql($node, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'etl worker'", may_fail => 1) },
+);
+
+# Calls etl_run and stops what it started after so many seconds, in the n-th of the ways
+# there are, some of which take the server down.  Returns whether the call came to its end
+# all the same.
+sub stop_run
+{
+	my ($node, $call, $n, $seconds) = @_;
+	my $caller = session($node, name => 'caller');
+
+	$caller->send($call);
+	sleep $seconds;
+	$STOPS[ $n % @STOPS ]->($node, $caller);
+	my $result = $n % @STOPS == 3 ? undef : $caller->wait(30);
+	wait_until('the server is up and nothing of the run is left', 60, sub {
+		my $active = run_sql($node, "SELECT count(*) FROM etl.runs WHERE state IN ('queued', 'running')", may_fail => 1);
+		# left by a crash: the next call repairs it
+		return $active->{state} eq '00000' && ($active->{out} eq '0' || $n % @STOPS == 1);
+	});
+	return defined $result && $result->{state} eq '00000';
 }
 
 # SQL that declares a pipeline over the API's generic paged route.  Options: api, name

@@ -103,6 +103,11 @@ BEGIN;
 SELECT task, kind, passed, inserted FROM etl.transform('ca', '2024-01-02Z');
 ROLLBACK;
 
+-- one that has gone since
+ALTER PROCEDURE ca.finish() RENAME TO gone;
+SELECT * FROM pg_temp.run('ca', '2024-01-02');
+ALTER PROCEDURE ca.gone() RENAME TO finish;
+
 -- a procedure that commits
 CREATE PROCEDURE ca.commits(until integer) LANGUAGE plpgsql AS $$
 BEGIN

@@ -219,6 +219,21 @@ SELECT * FROM etl._rate_counts;
 SET SESSION AUTHORIZATION regress_etl_other;
 SELECT count(*) FROM etl.rate_budgets;
 RESET SESSION AUTHORIZATION;
+-- what sources say of their own quotas: seen, and forgotten, by who may use them
+INSERT INTO etl.source_quota SELECT s.oid, c, '', 0, now() + interval '1 hour', now() + interval '1 hour', '{}', now()
+FROM pg_foreign_server s, unnest('{a,b}'::text[]) c WHERE s.srvname = 'rb_api';
+INSERT INTO etl.source_quota SELECT s.oid, 'c', '', 9, now(), NULL, '{}', now() FROM pg_foreign_server s WHERE s.srvname = 'rb_api';
+SET SESSION AUTHORIZATION regress_etl_other;
+SELECT count(*) FROM etl.source_quotas;
+SELECT etl.forget_quotas('rb_api');
+SELECT etl._known_quotas(1, 1, 1::oid);
+SELECT etl._note_quotas(1, 1, 1::oid, '{}', '{}', '{}', '{}', '{}');
+SET SESSION AUTHORIZATION regress_etl_user;
+SELECT server, credential, resource, remaining, resets_at > now() AS later FROM etl.source_quotas ORDER BY credential;
+SELECT etl.forget_quotas('rb_api');
+SELECT etl.forget_quotas('rb_api');
+SELECT etl.forget_quotas('rb_nosuch');
+RESET SESSION AUTHORIZATION;
 GRANT etl_reader TO regress_etl_other;
 SET SESSION AUTHORIZATION regress_etl_other;
 SELECT count(*) FROM etl.rate_budgets;
