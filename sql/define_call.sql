@@ -6,8 +6,11 @@
 -- written in CALL all the same.
 CREATE FUNCTION etl._call_parameters(procedure oid, given jsonb)
 RETURNS TABLE (number integer, name text, type text, mode text, has_default boolean, is_given boolean, value jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT i.number, i.name, format_type(i.type, NULL), i.mode, i.mode <> 'o' AND i.input > i.inputs - i.pronargdefaults,
 		   i.mode <> 'o' AND CASE jsonb_typeof(given) WHEN 'array' THEN i.input <= jsonb_array_length(given) ELSE coalesce(given ? i.name, false) END,
 		   CASE jsonb_typeof(given) WHEN 'array' THEN given -> (i.input - 1) ELSE given -> i.name END
@@ -18,7 +21,8 @@ AS $$
 			SELECT t.number, t.type, nullif(p.proargnames[t.number], '') AS name, coalesce(p.proargmodes[t.number]::text, 'i') AS mode, p.prokind, p.pronargdefaults
 			FROM pg_proc p CROSS JOIN LATERAL unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY t(type, number)
 			WHERE p.oid = procedure) u
-		WHERE u.mode IN ('i', 'b', 'v') OR u.mode = 'o' AND u.prokind = 'p') i
+		WHERE u.mode IN ('i', 'b', 'v') OR u.mode = 'o' AND u.prokind = 'p') i;
+END
 $$;
 COMMENT ON FUNCTION etl._call_parameters(oid, jsonb) IS 'the parameters of a procedure, and which of them arguments (an object or an array) give';
 
@@ -26,8 +30,11 @@ COMMENT ON FUNCTION etl._call_parameters(oid, jsonb) IS 'the parameters of a pro
 -- the task: runs call what was meant when it was declared, by name.
 CREATE FUNCTION etl._call_candidates(procedure text, given jsonb)
 RETURNS TABLE (oid oid, signature text, is_procedure boolean, fits boolean, statement text, arguments jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT p.oid, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_arguments(p.oid)), p.prokind = 'p',
 		   coalesce(c.complete, true) AND c.places = CASE jsonb_typeof(given) WHEN 'array' THEN jsonb_array_length(given) ELSE (SELECT count(*) FROM jsonb_object_keys(given)) END,
 		   format(CASE p.prokind WHEN 'p' THEN 'CALL %I.%I(%s)' ELSE 'SELECT FROM %I.%I(%s)' END, n.nspname, p.proname, coalesce(c.list, '')),
@@ -43,7 +50,8 @@ AS $$
 			   jsonb_agg(jsonb_build_object('name', coalesce(a.name, a.number::text), 'type', a.type, 'value', a.value) ORDER BY a.number) FILTER (WHERE a.is_given) AS arguments
 		FROM (SELECT b.*, count(*) FILTER (WHERE b.is_given) OVER (ORDER BY b.number) AS place, bool_and(b.name IS NOT NULL) OVER () AS named
 			  FROM etl._call_parameters(p.oid, given) b) a) c
-	WHERE p.prokind IN ('p', 'f') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+	WHERE p.prokind IN ('p', 'f') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype);
+END
 $$;
 COMMENT ON FUNCTION etl._call_candidates(text, jsonb) IS 'the procedures and functions of a name, whether arguments fit each, and the statement that calls it with them';
 

@@ -100,7 +100,9 @@ DECLARE
 BEGIN
 	PERFORM etl._check_name('pipeline', p.pipeline);
 	PERFORM etl.check_schedule(p.schedule, p.timezone) WHERE p.schedule IS NOT NULL;
-	IF NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = p.timezone) THEN
+	-- the view reads every file there is: 40 ms
+	IF p.timezone IS DISTINCT FROM 'UTC' AND NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.timezone = p.timezone)
+	   AND NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = p.timezone) THEN
 		RAISE EXCEPTION 'unrecognized time zone "%"', p.timezone
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'The view pg_timezone_names lists those that are known.';
 	END IF;

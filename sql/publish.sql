@@ -233,6 +233,9 @@ BEGIN
 	IF etl._expire_loads(task_run_id) > 0 THEN
 		RETURN true;		-- committed first: what is hidden is reclaimed in the next step
 	END IF;
+	IF NOT EXISTS (SELECT FROM etl._raw_tables_of(task_run_id)) AND NOT EXISTS (SELECT FROM etl._retained_targets_of(task_run_id)) THEN
+		RETURN NULL;
+	END IF;
 	IF etl._drop_expired_partition(task_run_id) THEN
 		RETURN true;
 	END IF;
@@ -245,13 +248,17 @@ BEGIN
 	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION etl._reclaim_after(bigint) IS 'removes one superseded load of the raw tables a publication touched; false when none can go';
+COMMENT ON FUNCTION etl._reclaim_after(bigint) IS 'removes one superseded load of the raw tables a publication touched; false when none can go now, NULL when there never is any';
 
 CREATE FUNCTION etl._raw_tables_of(task_run_id bigint) RETURNS TABLE (raw_schema name, raw_table name)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT DISTINCT l.target_schema, l.target_name
 	FROM etl.task_run t JOIN etl.run r USING (run_id) JOIN etl.load l ON l.run_id = r.run_id
-	WHERE t.task_run_id = _raw_tables_of.task_run_id AND r.owner = session_user AND t.kind = 'publish' AND l.task = ANY (t.depends_on)
+	WHERE t.task_run_id = _raw_tables_of.task_run_id AND r.owner = session_user AND t.kind = 'publish' AND l.task = ANY (t.depends_on);
+END
 $$;
 COMMENT ON FUNCTION etl._raw_tables_of(bigint) IS 'the raw tables that a publication made loads of visible';

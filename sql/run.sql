@@ -44,7 +44,12 @@ BEGIN
 		WHERE x.request_id = request AND t.state = 'up_for_retry'), (
 		SELECT string_agg(format('%s %s waits: %s', x.pipeline, x.run_date, q.waits_for), '; ' ORDER BY x.run_id)
 		FROM etl.run x JOIN etl._queue q USING (run_id)
-		WHERE x.request_id = request AND x.waits_for IS NOT NULL));
+		WHERE x.request_id = request AND x.waits_for IS NOT NULL), (
+		SELECT string_agg(format('%s %s waits for a worker: none could be started, max_worker_processes may be used up', x.pipeline, x.run_date), '; ' ORDER BY x.run_id)
+		FROM etl.run x
+		WHERE x.request_id = request AND x.state = 'running' AND x.started_at < clock_timestamp() - interval '5 seconds'
+		  AND EXISTS (SELECT FROM etl._ready_tasks() y WHERE y.run_id = x.run_id)
+		  AND NOT EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 2)));
 	-- whoever a worker of ours waits for, through others that wait too: is it this session?
 	WITH RECURSIVE waiting(worker, pid) AS (
 		SELECT DISTINCT h.pid, h.pid FROM etl._locks_held() h JOIN pg_stat_activity a ON a.pid = h.pid AND a.wait_event_type = 'Lock'

@@ -1,18 +1,25 @@
 -- What the coordinator does at each wake: notice what ended, pass cancellations on, start
 -- runs, hand out tasks, finish runs.  Liveness is a lock that is held, not a pid that exists.
+--
+-- What it asks at each wake, and workers at each task, goes by the partial indexes of what is
+-- active (the planner's settings of these functions): plans are kept, and may have been made when nothing was.
 
 CREATE FUNCTION etl._lock_kind(kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 END $$;
+AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'repair' THEN 5 END $$;
 COMMENT ON FUNCTION etl._lock_kind(text) IS 'the numbers of the advisory lock space; must agree with src/run/locks.h';
 
 CREATE FUNCTION etl._locks_held() RETURNS TABLE (kind integer, id bigint, pid integer)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT (l.classid::bigint >> 24)::integer, ((l.classid::bigint & 16777215) << 32) | l.objid::bigint, l.pid
 	FROM pg_locks l
 	WHERE l.locktype = 'advisory' AND l.objsubid = 231 AND l.granted
-	  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+	  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END
 $$;
 COMMENT ON FUNCTION etl._locks_held() IS 'the locks of coordinators, workers, attempts and waiting callers of this database';
 
@@ -136,7 +143,7 @@ COMMENT ON FUNCTION etl._end_cancelled_run(etl.run, text) IS 'ends a run whose t
 
 -- An attempt whose lock nobody holds has lost its worker: terminated, or gone in a crash.
 CREATE FUNCTION etl._notice_lost_attempts() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	t etl.task_run;
@@ -174,7 +181,7 @@ COMMENT ON FUNCTION etl._time_out_runs() IS 'asks to cancel runs that have taken
 
 -- Its statement is cancelled, again and again; a worker that does not react loses its session.
 CREATE FUNCTION etl._end_overdue_attempts() RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $$
 	SELECT CASE WHEN t.overdue_at <= clock_timestamp() - interval '10 seconds' THEN pg_terminate_backend(h.pid) ELSE pg_cancel_backend(h.pid) END
 	FROM etl.run r JOIN etl.task_run t USING (run_id) JOIN etl._locks_held() h ON h.kind = 3 AND h.id = t.task_run_id
@@ -221,8 +228,11 @@ COMMENT ON FUNCTION etl._pass_cancellations_on() IS 'cancels what somebody asked
 -- A task is ready when what it waits for has succeeded, or ended if that is its rule, and
 -- its pool has a slot.
 CREATE FUNCTION etl._ready_tasks() RETURNS TABLE (task_run_id bigint, run_id bigint, owner name)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT c.task_run_id, c.run_id, c.owner
 	FROM (
 		SELECT t.task_run_id, r.run_id, r.owner, r.priority, t.position, t.pool,
@@ -235,15 +245,19 @@ AS $$
 						  AND (t.trigger_rule = 'all_success' OR d.state IN ('queued', 'running', 'up_for_retry')))) c
 	LEFT JOIN etl.pools s ON s.pool = c.pool
 	WHERE s.pool IS NULL OR c.place <= s.slots - s.used
-	ORDER BY c.priority DESC, c.run_id, c.position
+	ORDER BY c.priority DESC, c.run_id, c.position;
+END
 $$;
 COMMENT ON FUNCTION etl._ready_tasks() IS 'the tasks a worker may take now, in the order they are to be taken';
 
 -- What waits for a task that failed does not run, and the parts of a publication share its fate.
 CREATE FUNCTION etl._fail_downstream() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 BEGIN
+	IF NOT EXISTS (SELECT FROM etl.run r JOIN etl.task_run d USING (run_id) WHERE r.state = 'running' AND d.state IN ('failed', 'upstream_failed', 'cancelled')) THEN
+		RETURN;
+	END IF;
 	LOOP
 		UPDATE etl.task_run t SET state = 'upstream_failed', ended_at = clock_timestamp()
 		FROM etl.run r
@@ -258,7 +272,7 @@ COMMENT ON FUNCTION etl._fail_downstream() IS 'ends the tasks that wait for what
 
 -- The error of a run is that of the task that failed first, cleanups last: they run after it.
 CREATE FUNCTION etl._finish_runs() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
 	r etl.run;

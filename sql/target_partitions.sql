@@ -131,13 +131,17 @@ $$;
 COMMENT ON FUNCTION etl._ensure_partitions(regclass, text, text, jsonb, timestamptz, timestamptz) IS 'makes the partitions an interval needs, and some ahead; returns how many';
 
 CREATE FUNCTION etl._retained_targets_of(task_run_id bigint) RETURNS TABLE (target regclass, timezone text, expired_before timestamp)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT etl._relation(d.target_schema, d.target_name), r.timezone, (etl._now() AT TIME ZONE r.timezone) - (d.definition #>> '{options,partitions,retain}')::interval
 	FROM etl.task_run t JOIN etl.run r USING (run_id)
 	JOIN etl.task_run x ON x.run_id = r.run_id AND x.kind = 'load' AND (x.task_run_id = t.task_run_id OR x.part_of = t.task_run_id)
 	JOIN etl.task d ON d.pipeline = r.pipeline AND d.task = x.task
-	WHERE t.task_run_id = _retained_targets_of.task_run_id AND r.owner = session_user AND d.definition #>> '{options,partitions,retain}' IS NOT NULL
+	WHERE t.task_run_id = _retained_targets_of.task_run_id AND r.owner = session_user AND d.definition #>> '{options,partitions,retain}' IS NOT NULL;
+END
 $$;
 COMMENT ON FUNCTION etl._retained_targets_of(bigint) IS 'the partitioned targets of a publication that do not keep their rows for ever';
 

@@ -39,6 +39,9 @@
 #define COORDINATOR_TICK_MS 500
 /* After so many starts that came to nothing, a role's tasks fail. */
 #define MAX_FAILED_STARTS 3
+/* A look that takes so long is followed by a rest, milliseconds. */
+#define DEAR_LOOK_MS 10
+#define MAX_REST_MS 100
 /* When there is no worker slot, they are asked for with pauses up to this. */
 #define MAX_SLOT_PAUSE_MS 8000
 /* After so many failures of its own in a row, it gives up. */
@@ -329,11 +332,19 @@ supply_workers(const outlook *now)
 	MemoryContextSwitchTo(old);
 }
 
-/* Waits for the next wake: a latch, the next attempt, or the tick. */
+/*
+ * Waits for the next wake: a latch, the next attempt, or the tick.  A look at many active
+ * runs is dear, and each task that ends sets the latch: the coordinator leaves as much time
+ * to others as its last look took.  Workers that are at it need none to go on.
+ */
 static void
-wait_for_work(const outlook *now)
+wait_for_work(const outlook *now, long look_ms)
 {
 	long timeout = COORDINATOR_TICK_MS;
+
+	if (look_ms >= DEAR_LOOK_MS)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(look_ms, MAX_REST_MS),
+						 PG_WAIT_EXTENSION);
 
 	if (now->next_attempt_at != 0)
 	{
@@ -427,9 +438,11 @@ coordinate_until_idle(void)
 	for (;;)
 	{
 		outlook *volatile now = NULL;
+		volatile TimestampTz began = 0;
 
 		PG_TRY();
 		{
+			began = GetCurrentTimestamp();
 			now = coordinate();
 			supply_workers(now);
 			failed_wakes = 0;
@@ -456,7 +469,7 @@ coordinate_until_idle(void)
 		{
 			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
 		}
-		wait_for_work(now);
+		wait_for_work(now, TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()));
 	}
 }
 
@@ -513,12 +526,14 @@ etl_coordinator_main(Datum argument)
 	}
 
 	/*
-	 * With the lock, clean up first: what a crash has left active would pass for an
-	 * interval that is already running.
+	 * Whoever leads cleans up first: what a crash has left active would pass for an interval
+	 * that is already running.  Others wait until that is done before they submit.
 	 */
+	etl_lock_wait(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	leads = lead();
 	if (leads)
 		repair();
+	etl_unlock(ETL_LOCK_REPAIR, 0, ExclusiveLock);
 	if (parameters.request != DSM_HANDLE_INVALID)
 	{
 		dsm_segment *segment = dsm_attach(parameters.request);

@@ -305,6 +305,27 @@ launcher_yield(void)
 	LWLockRelease(shared->lock);
 }
 
+/*
+ * Wakes the coordinator of this process' database.  Returns whether there is one that is
+ * known here.
+ */
+bool
+launcher_wake_coordinator(void)
+{
+	database_slot *slot;
+	bool woken;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	slot = find_slot(MyDatabaseId);
+	woken = slot != NULL && slot->coordinator != NULL;
+	if (woken)
+		SetLatch(slot->coordinator);
+	LWLockRelease(shared->lock);
+	return woken;
+}
+
 /* At the end of the launcher. */
 static void
 detach(int code, Datum argument)

@@ -36,6 +36,7 @@ extern void launcher_lead(void);
 extern uint64 launcher_changes(void);
 extern bool launcher_end(uint64 looked_at, TimestampTz next_due);
 extern void launcher_yield(void);
+extern bool launcher_wake_coordinator(void);
 
 /* For the launcher. */
 extern int launcher_attach(void);

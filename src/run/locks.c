@@ -43,6 +43,18 @@ etl_lock(etl_lock_kind kind, int64 id, LOCKMODE mode)
 }
 
 /*
+ * Takes a lock for the session, waiting for it.  Answers interrupts while it waits.
+ */
+void
+etl_lock_wait(etl_lock_kind kind, int64 id, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	set_tag(&tag, kind, id);
+	(void) LockAcquire(&tag, mode, true, false);
+}
+
+/*
  * Gives a session lock back.  A lock not held is a warning, as in PostgreSQL.
  */
 void

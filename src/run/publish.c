@@ -118,7 +118,9 @@ reclaim(int64 task_run_id)
 		{
 			sql_begin();
 			sql_call("SELECT etl._reclaim_after($1)", 1, types, values, NULL);
-			if (!DatumGetBool(sql_datum(0, 1)))
+			if (sql_is_null(0, 1))
+				refusals = MAX_RECLAIM_REFUSALS;
+			else if (!DatumGetBool(sql_datum(0, 1)))
 				refusals++;
 			sql_commit();
 			CHECK_FOR_INTERRUPTS();

@@ -34,6 +34,7 @@
 #include "progress.h"
 #include "run/call.h"
 #include "run/launch.h"
+#include "run/launcher_state.h"
 #include "run/locks.h"
 #include "run/publish.h"
 #include "run/wake.h"
@@ -180,6 +181,8 @@ wake_coordinator(void)
 {
 	int pid;
 
+	if (launcher_wake_coordinator())
+		return;
 	sql_begin();
 	sql_call("SELECT etl._lock_holder('coordinator', 0)", 0, NULL, NULL, NULL);
 	pid = (int) sql_bigint(0, 1, 0);
