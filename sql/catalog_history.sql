@@ -145,6 +145,7 @@ CREATE TABLE etl.load (
 	superseded_by		bigint,
 	superseded_xid		xid8,
 	reclaimed_at		timestamptz,
+	details_pruned_at	timestamptz,
 	CHECK (fetched = loaded + quarantined)
 );
 COMMENT ON TABLE etl.load IS 'one extraction''s rows for one interval: the ledger of publication; read etl.loads';
@@ -158,6 +159,7 @@ COMMENT ON COLUMN etl.load.routed_from IS 'the load whose fetch brought these re
 COMMENT ON COLUMN etl.load.skipped IS 'records that were sent but are not this load''s: of another interval, or loaded before; not counted as fetched';
 COMMENT ON COLUMN etl.load.not_modified IS 'pages whose records were taken from an earlier load, because the source answered 304';
 COMMENT ON COLUMN etl.load.absent IS 'what was asked for was not there; asked for again as long as recheck says';
+COMMENT ON COLUMN etl.load.details_pruned_at IS 'since when only those of its pages are known that are still of use';
 COMMENT ON COLUMN etl.load.refetch IS 'its publication failed, or it could not be resumed: the next run of the interval asks the source again';
 CREATE INDEX load_interval ON etl.load (pipeline, task, data_interval_start);
 CREATE INDEX load_published ON etl.load (load_id) WHERE state = 'published';

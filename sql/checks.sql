@@ -46,6 +46,26 @@ COMMENT ON FUNCTION etl._run_row_check(regclass, jsonb, text) IS 'runs a check a
 
 -- How many rows came, against what came in the runs before: outside of the mean by more
 -- than some standard deviations, and by more than a part of it, as a steady source has none.
+-- With the extension's rights, past the views: in the order of an index, of a history however long.
+CREATE FUNCTION etl._earlier_volumes_as_owner(pipeline text, check_name text, but_interval timestamptz, how_many integer) RETURNS numeric[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT array_agg(v.rows)
+	FROM (SELECT l.rows FROM (
+			SELECT DISTINCT ON (r.data_interval_start) r.run_id, c.figure::numeric AS rows
+			FROM (SELECT * FROM etl.check_result x WHERE x.pipeline = _earlier_volumes_as_owner.pipeline AND x.check_name = _earlier_volumes_as_owner.check_name
+				  ORDER BY x.check_result_id DESC LIMIT 1000 + 10 * how_many) c
+			CROSS JOIN LATERAL (SELECT * FROM etl.run x WHERE x.run_id = c.run_id LIMIT 1) r
+			WHERE c.check_type = 'volume_anomaly' AND r.state = 'success' AND r.data_interval_start IS DISTINCT FROM but_interval
+			  AND etl._is_member(r.owner, etl._acting_role())
+			ORDER BY r.data_interval_start, r.run_id DESC, c.check_result_id DESC) l
+		  ORDER BY l.run_id DESC LIMIT how_many) v
+$$;
+CREATE FUNCTION etl._earlier_volumes(pipeline text, check_name text, but_interval timestamptz, how_many integer) RETURNS numeric[]
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'etl_call_as_owner';
+COMMENT ON FUNCTION etl._earlier_volumes_as_owner(text, text, timestamptz, integer) IS 'does what etl._earlier_volumes does, with the rights of the extension';
+COMMENT ON FUNCTION etl._earlier_volumes(text, text, timestamptz, integer) IS 'the rows that a volume check found in the last runs of other intervals, of a pipeline of the acting role';
+
 CREATE FUNCTION etl._run_volume_check(pipeline text, check_name text, arguments jsonb, row_total bigint) RETURNS etl._check_outcome
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -55,13 +75,7 @@ DECLARE
 	allowed numeric;
 BEGIN
 	SELECT count(*) AS runs, avg(h.rows) AS mean, coalesce(stddev_samp(h.rows), 0) AS deviation INTO history
-	FROM (SELECT l.rows FROM (
-			SELECT DISTINCT ON (r.data_interval_start) r.run_id, c.figure::numeric AS rows
-			FROM etl.check_results c JOIN etl.runs r USING (run_id)
-			WHERE c.pipeline = _run_volume_check.pipeline AND c.check_name = _run_volume_check.check_name AND c.check_type = 'volume_anomaly'
-			  AND r.state = 'success' AND r.data_interval_start IS DISTINCT FROM etl.data_interval_start()
-			ORDER BY r.data_interval_start, r.run_id DESC, c.check_result_id DESC) l
-		  ORDER BY l.run_id DESC LIMIT coalesce((arguments ->> 'runs')::integer, 10)) h;
+	FROM unnest(etl._earlier_volumes(pipeline, check_name, etl.data_interval_start(), coalesce((arguments ->> 'runs')::integer, 10))) h(rows);
 	outcome.failing_rows := 0;
 	outcome.figure := row_total::text;
 	outcome.unit := 'rows';

@@ -160,6 +160,8 @@ BEGIN
 	UPDATE etl.known_field f SET owner = new_owner WHERE f.pipeline = p.pipeline AND f.owner = p.owner;
 	DELETE FROM etl.schema_change c WHERE c.pipeline = p.pipeline AND c.owner = new_owner;
 	UPDATE etl.schema_change c SET owner = new_owner WHERE c.pipeline = p.pipeline AND c.owner = p.owner;
+	PERFORM etl._hand_over_statistics(p.pipeline, p.owner, new_owner);
+	PERFORM etl._hand_over_notifications(p.pipeline, new_owner);
 END
 $$;
 COMMENT ON FUNCTION etl._hand_over(etl.pipeline, name) IS 'gives a pipeline and its history to another role';
@@ -226,6 +228,7 @@ BEGIN
 	DELETE FROM etl.watermark w WHERE w.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.task t WHERE t.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.read_grant g WHERE g.pipeline = _forget_pipeline_as_owner.pipeline;
+	DELETE FROM etl.notification n WHERE n.pipeline = _forget_pipeline_as_owner.pipeline;
 	DELETE FROM etl.pipeline p WHERE p.pipeline = _forget_pipeline_as_owner.pipeline;
 	PERFORM etl._plan_schedule(pipeline);
 END

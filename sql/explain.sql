@@ -91,7 +91,7 @@ BEGIN
 			WHEN 'check' THEN concat_ws('; ', format('%s of %s %s', d.definition ->> 'check_type', etl._full_name(d.target_schema, d.target_name), nullif(d.definition ->> 'arguments', '{}')),
 				'severity ' || (d.definition ->> 'severity'), 'rows where ' || (d.definition ->> 'filter'), 'for at least ' || (d.definition ->> 'mostly') || ' of them', 'scope ' || (d.definition ->> 'scope'))
 			ELSE (d.definition - 'options')::text END;
-		constraints := CASE WHEN d.kind = 'load' THEN (SELECT string_agg(pg_get_constraintdef(c.oid), '; ' ORDER BY c.contype, c.conname) FROM pg_constraint c WHERE c.conrelid = target) END;
+		constraints := CASE WHEN d.kind = 'load' THEN (SELECT string_agg(pg_get_constraintdef(c.oid), '; ' ORDER BY c.contype, c.conname) FROM pg_constraint c WHERE c.conrelid = target AND c.contype <> 'n') END;
 		statement := CASE d.kind WHEN 'load' THEN rtrim(pg_get_viewdef(to_regclass(d.definition ->> 'source')), '; ') WHEN 'extract' THEN rtrim(pg_get_viewdef(to_regclass(d.definition ->> 'for_each')), '; ') END;
 		estimated_rows := CASE WHEN d.kind = 'load' AND to_regclass(d.definition ->> 'source') IS NOT NULL THEN etl._estimated_rows(format('SELECT * FROM %s', to_regclass(d.definition ->> 'source')))
 			WHEN d.kind = 'extract' AND to_regclass(d.definition ->> 'for_each') IS NOT NULL THEN etl._estimated_rows(format('SELECT * FROM %s', to_regclass(d.definition ->> 'for_each'))) END;

@@ -133,7 +133,8 @@ DECLARE
 	result text := format(E'-- pipeline %s, as declared; safe to run again\n', p.pipeline);
 BEGIN
 	FOR s IN SELECT f.srvname, f.srvoptions FROM pg_foreign_server f
-		WHERE f.srvname IN (SELECT x.definition ->> 'server' FROM etl._tasks(p.pipeline) x) ORDER BY 1
+		WHERE f.srvname IN (SELECT x.definition ->> 'server' FROM etl._tasks(p.pipeline) x
+							UNION SELECT w.server FROM etl.notifications w WHERE w.pipeline = p.pipeline) ORDER BY 1
 	LOOP
 		result := result || format(E'CREATE SERVER IF NOT EXISTS %I FOREIGN DATA WRAPPER etl_http%s;\n', s.srvname,
 			coalesce(' OPTIONS (' || etl._option_list(s.srvoptions) || ')', ''));
@@ -162,6 +163,10 @@ BEGIN
 		result := result || etl._task_sql(t);
 	END LOOP;
 	SELECT result || coalesce(string_agg(format(E'SELECT etl.grant_read(%L, %L);\n', p.pipeline, r), '' ORDER BY r), '') INTO result FROM unnest(etl._readers(p.pipeline)) r;
+	FOR n IN SELECT x.* FROM etl.notifications x WHERE x.pipeline = p.pipeline ORDER BY x.notification_id LOOP
+		result := result || format('SELECT etl.add_notification(%L, %L, %L', n.pipeline, n.server, n.path) || etl._argument('events', n.events::text)
+			|| coalesce(etl._argument('body', n.body::text), '') || CASE WHEN n.options <> '{}' THEN etl._argument('options', n.options::text) ELSE '' END || E');\n';
+	END LOOP;
 	RETURN result || E'COMMIT;\n';
 END
 $$;

@@ -9,7 +9,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA etl FROM PUBLIC;
 GRANT SELECT ON etl.pipelines, etl.pools, etl.tasks, etl.runs, etl.task_runs, etl.task_attempts, etl.progress, etl.loads, etl.slices, etl.watermarks, etl.item_errors, etl.quarantine,
 	etl.check_waivers, etl.backfills, etl.backfill_intervals, etl.check_results, etl.log, etl.templates, etl.published_loads, etl.freshness, etl.lineage, etl.state_transition, etl._declared_tasks, etl.registered_schema,
-	etl.rate_budgets, etl.source_quotas, etl._schedules TO PUBLIC;
+	etl.pipeline_days, etl.pipeline_statistics, etl.notifications, etl.notification_log, etl.rate_budgets, etl.source_quotas, etl._schedules TO PUBLIC;
 
 -- ----------------------------------------------------------------- what all may call
 
@@ -19,6 +19,7 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA etl FROM PUBLIC;
 GRANT EXECUTE ON ROUTINE etl.add_call, etl.drop_task, etl.scaffold, etl.explain, etl.trigger, etl.retry, etl.clear, etl.backfill, etl.cancel_backfill, etl.wait, etl.diagnose, etl._diagnose_run, etl._diagnose_cause, etl._diagnose_attempts, etl._diagnose_data, etl._diagnose_last_good, etl._diagnose_waiting, etl._diagnose_next, @extschema@.etl_run, etl.run, etl.reprocess, etl.cancel, etl.pause, etl.resume, etl.set_watermark, etl.forget_quotas, etl.next_runs,
 	etl.create_pipeline, etl.alter_pipeline, etl.drop_pipeline, etl.set_pool, etl.drop_pool, etl.add_extract, etl.add_load, etl.add_check, etl.run_checks, etl.feed, etl.transform, etl.grant_read, etl.revoke_read, etl.create_dim_date,
 	etl.pipeline_sql, etl.install, etl.template_sql TO PUBLIC;
+GRANT EXECUTE ON FUNCTION etl.prune_history, etl.add_notification, etl.drop_notification, etl.latest_interval, etl.schedule_with_pg_cron, etl.unschedule_with_pg_cron TO PUBLIC;
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
 	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
@@ -46,6 +47,9 @@ GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfil
 	etl._option_list, etl._argument, etl._table_sql, etl._helper_views_sql, etl._task_sql,
 	etl._template_options, etl._template_source, etl._template_sql, etl._check_template_schema TO PUBLIC;
 
+GRANT EXECUTE ON FUNCTION etl._prune_history, etl._statistics_since, etl._duration_of_step, etl._notification_events, etl._notification_placeholders,
+	etl._preset_body, etl._check_notification, etl._save_notification, etl._pg_cron_job TO PUBLIC;
+
 -- What a worker calls, connected as the owner of the pipeline.  What writes the catalog asks
 -- for the attempt the worker holds; the rest touches only what its owner may touch.
 GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
@@ -69,7 +73,8 @@ GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._se
 	etl._check_scd2_source, etl._load_scd2, etl._scd2_shape, etl._scd2_observe, etl._scd2_fold, etl._scd2_apply,
 	etl._written_here, etl._scope_condition, etl._failing_condition, etl._failing_rows_query, etl._figure_query, etl._sampled, etl._now,
 	etl._acting_owner, etl._interval_from, etl._record_check_results, etl._feed_load, etl._feed_quarantine, etl._advance_target, etl._latest_interval,
-	etl._may_read, etl._run_check, etl._run_row_check, etl._run_volume_check TO PUBLIC;
+	etl._may_read, etl._earlier_volumes, etl._run_check, etl._run_row_check, etl._run_volume_check,
+	etl._my_due_deliveries, etl._claim_delivery, etl._settle_delivery TO PUBLIC;
 
 -- Schemas from data, drift and quarantine: declarations and verbs, what they are made of, and
 -- what a worker calls.

@@ -6,7 +6,7 @@
 
 CREATE FUNCTION etl._lock_kind(kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'repair' THEN 5 END $$;
+AS $$ SELECT CASE kind WHEN 'coordinator' THEN 1 WHEN 'worker' THEN 2 WHEN 'attempt' THEN 3 WHEN 'caller' THEN 4 WHEN 'delivery' THEN 5 WHEN 'repair' THEN 6 END $$;
 COMMENT ON FUNCTION etl._lock_kind(text) IS 'the numbers of the advisory lock space; must agree with src/run/locks.h';
 
 CREATE FUNCTION etl._locks_held() RETURNS TABLE (kind integer, id bigint, pid integer)
@@ -324,7 +324,7 @@ BEGIN
 	RETURN QUERY
 	SELECT o.oid, count(*)::integer,
 		   (SELECT array_agg(w.pid) FROM etl._locks_held() w WHERE w.kind = 2 AND w.id = o.oid::bigint
-			AND NOT EXISTS (SELECT FROM etl._locks_held() a WHERE a.kind = 3 AND a.pid = w.pid))
+			AND NOT EXISTS (SELECT FROM etl._locks_held() a WHERE a.kind IN (3, 5) AND a.pid = w.pid))
 	FROM etl._ready_tasks() t JOIN pg_roles o ON o.rolname = t.owner
 	GROUP BY o.oid;
 END
@@ -340,9 +340,14 @@ AS $$
 				FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('up_for_retry', 'running')
 				UNION ALL
 				SELECT r.started_at + p.run_timeout FROM etl.run r JOIN etl.pipeline p USING (pipeline)
-				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)) e),
+				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
+				UNION ALL
+				-- more than start in one wake
+				SELECT clock_timestamp() WHERE EXISTS (SELECT FROM etl._queue q WHERE q.starts)) e),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
-		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),
+		   -- attempts begun, and, as runs that end take theirs along, what is written when one ends
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
+			+ 1000000 * (SELECT l.last_value FROM etl.log_id_seq l),
 		   etl._next_due_at()
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';

@@ -159,7 +159,7 @@ BEGIN
 	INTO waits_for, under_way
 	FROM etl._intervals_touching(u, since, until) i
 	LEFT JOIN LATERAL etl._latest_run(upstream, i.data_interval_start, i.data_interval_end) r ON true
-	WHERE r.run_id IS NULL OR NOT etl._has_succeeded(r)
+	WHERE CASE WHEN r.run_id IS NULL THEN NOT etl._succeeded_long_ago(upstream, i.data_interval_start, i.data_interval_end) ELSE NOT etl._has_succeeded(r) END
 	ORDER BY i.data_interval_start LIMIT 1;
 EXCEPTION WHEN OTHERS THEN
 	-- a schedule with too many ticks, say, keeps this run waiting, not the coordinator

@@ -1,23 +1,42 @@
 -- What people read.  Rows are those of pipelines whose owner's rights one has; members of
 -- etl_reader have all, but columns that show data, or what a request may carry in secret,
 -- are null to who has not the owner's rights.
+--
+-- A security_barrier view is planned by itself: the order in which the views of history are
+-- asked for most, the latest first, is their own, or every such question would sort them whole.
 
 CREATE VIEW etl.pipelines WITH (security_barrier) AS
 	SELECT p.pipeline, p.owner, p.description, p.schedule, p.timezone, p.retries, p.retry_delay,
 		   p.start_date, p.end_date, p.catchup, p.max_active_runs, p.priority, p.pool, p.overlap, p.depends_on_past, p.after, p.triggered_by,
-		   p.paused OR etl._is_copy() AS paused,
-		   CASE WHEN etl._is_copy() THEN 'this database is a copy: SELECT etl.resume()'
+		   p.paused OR (SELECT etl._is_copy()) AS paused,
+		   CASE WHEN (SELECT etl._is_copy()) THEN 'this database is a copy: SELECT etl.resume()'
 				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = p.owner) THEN pg_catalog.format('role "%s" does not exist', p.owner)
 				WHEN p.paused THEN 'paused'
-				ELSE (SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
-					  WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1) END AS cannot_run_because,
+				ELSE COALESCE(
+					(SELECT pg_catalog.format('pipeline "%s", which it waits for, does not exist', u) FROM pg_catalog.unnest(p.after || p.triggered_by) u
+					 WHERE NOT EXISTS (SELECT FROM etl.pipeline x WHERE x.pipeline = u) ORDER BY u LIMIT 1),
+					(SELECT pg_catalog.format('%s, which task %s needs, does not exist', m.what, t.task)
+					 FROM etl.task t
+					 CROSS JOIN LATERAL (
+						SELECT pg_catalog.format('table %I.%I', t.target_schema, t.target_name) AS what
+						WHERE t.kind IN ('extract', 'load') AND NOT EXISTS (
+							SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.target_schema AND c.relname = t.target_name)
+						UNION ALL
+						SELECT 'view ' || (t.definition ->> 'source')
+						WHERE t.kind = 'load' AND t.definition ? 'source' AND NOT EXISTS (
+							SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+							WHERE n.nspname = (pg_catalog.parse_ident(t.definition ->> 'source'))[1] AND c.relname = (pg_catalog.parse_ident(t.definition ->> 'source'))[2])
+						UNION ALL
+						SELECT pg_catalog.format('server "%s"', t.definition ->> 'server')
+						WHERE t.kind = 'extract' AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f WHERE f.srvname = t.definition ->> 'server')) m
+					 WHERE t.pipeline = p.pipeline ORDER BY t.position LIMIT 1)) END AS cannot_run_because,
 		   (SELECT pg_catalog.max(l.data_interval_end) FROM etl.load l WHERE l.pipeline = p.pipeline AND l.owner = p.owner AND l.state = 'expired') AS rebuildable_since,
 		   (SELECT count(*) FROM etl.task t WHERE t.pipeline = p.pipeline) AS tasks,
 		   last.run_id AS last_run_id, last.state AS last_state, last.ended_at AS last_ended_at,
 		   (SELECT s.due_at FROM etl.schedule_state s WHERE s.pipeline = p.pipeline AND NOT etl._is_copy()) AS next_run_at,
 		   p.template, p.template_options, etl._other_settings(p) AS options, p.created_at, p.altered_at
 	FROM etl.pipeline p
-	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY r.run_id DESC LIMIT 1) last ON true
+	LEFT JOIN LATERAL (SELECT * FROM etl.run r WHERE r.pipeline = p.pipeline ORDER BY -r.run_id LIMIT 1) last ON true
 	WHERE etl._may_see(p.owner);
 COMMENT ON VIEW etl.pipelines IS 'declared pipelines, whether they can run, and how their last run ended';
 
@@ -34,7 +53,7 @@ CREATE VIEW etl.runs WITH (security_barrier) AS
 		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
 		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint, r.priority,
 		   q.waits_for, r.retry_of
-	FROM etl.run r LEFT JOIN etl._queue q USING (run_id) WHERE etl._may_see(r.owner);
+	FROM etl.run r LEFT JOIN etl._queue q USING (run_id) WHERE etl._may_see(r.owner) ORDER BY r.run_id DESC;
 COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 
 CREATE VIEW etl.task_runs WITH (security_barrier) AS
@@ -99,7 +118,7 @@ CREATE VIEW etl.loads WITH (security_barrier) AS
 			   COALESCE(pg_catalog.sum(s.skipped), 0)::bigint AS skipped, pg_catalog.count(*) FILTER (WHERE s.status = 304) AS not_modified,
 			   (SELECT pg_catalog.count(*) FROM etl.item_error e WHERE e.load_id = l.load_id) AS failed_items
 		FROM etl.slice s WHERE s.load_id = l.load_id HAVING l.completed_at IS NULL AND l.routed_from IS NULL) c ON true
-	WHERE etl._may_see(l.owner);
+	WHERE etl._may_see(l.owner) ORDER BY l.load_id DESC;
 COMMENT ON VIEW etl.loads IS 'the ledger of extractions: which load of which interval readers see';
 
 CREATE VIEW etl.slices WITH (security_barrier) AS
@@ -136,16 +155,16 @@ CREATE VIEW etl.check_results WITH (security_barrier) AS
 	SELECT c.check_result_id, c.run_id, c.pipeline, r.run_date, c.check_name, c.target, c.check_type, c.severity, c.passed, c.failing_rows,
 		   c.figure, c.threshold, CASE WHEN etl._owns(COALESCE(r.owner, p.owner)) THEN c.sample END AS sample, c.attempt, c.checked_at,
 		   w.run_id IS NOT NULL AND NOT c.passed AS waived
-	FROM etl.check_result c LEFT JOIN etl.run r USING (run_id)
+	FROM etl.check_result c LEFT JOIN LATERAL (SELECT x.run_date, x.owner FROM etl.run x WHERE x.run_id = c.run_id LIMIT 1) r ON true
 	LEFT JOIN etl.check_waiver w ON w.run_id = c.run_id AND w.check_name = c.check_name
 	LEFT JOIN etl.pipeline p ON c.run_id IS NULL AND p.pipeline = c.pipeline
-	WHERE etl._may_see(COALESCE(r.owner, p.owner));
+	WHERE etl._may_see(COALESCE(r.owner, p.owner)) ORDER BY c.check_result_id DESC;
 COMMENT ON VIEW etl.check_results IS 'the outcome of every check, kept also when the publication was rolled back';
 
 CREATE VIEW etl.log WITH (security_barrier) AS
 	SELECT e.log_id, e.logged_at, e.level, e.pipeline, e.run_id, e.task, e.message,
 		   CASE WHEN etl._owns(e.owner) THEN e.detail ELSE e.detail - 'first' END AS detail
-	FROM etl.log_entry e WHERE etl._may_see(e.owner);
+	FROM etl.log_entry e WHERE etl._may_see(e.owner) ORDER BY e.log_id DESC;
 COMMENT ON VIEW etl.log IS 'structured log of runs';
 
 CREATE VIEW etl.templates AS

@@ -88,11 +88,6 @@ etl_base64(const char *source, int length)
 	PortalRun(portal, count, top_level, true, dest, alternative_dest, completion)
 #endif
 
-/* pg_noreturn, which comes first, took its place in 18. */
-#if PG_VERSION_NUM >= 180000
-#define pg_attribute_noreturn() __attribute__((noreturn))
-#endif
-
 /* A lexer of JSON text that leaves escapes as they are; since 17 it may live on the stack. */
 #if PG_VERSION_NUM >= 170000
 #define etl_json_lexer(text, length)                                                               \

@@ -20,6 +20,7 @@
 #include "etl.h"
 #include "http/allowed_hosts.h"
 #include "run/database_hooks.h"
+#include "run/history.h"
 #include "run/launch.h"
 #include "run/launcher_state.h"
 
@@ -29,6 +30,7 @@ int etl_max_workers = 4;
 char *etl_secret_directory = NULL;
 char *etl_allowed_hosts = NULL;
 int etl_worker_linger_ms = 1000;
+bool etl_schedules = true;
 
 static char *clock_setting = NULL;
 static char *context_run_id = NULL;
@@ -75,6 +77,9 @@ _PG_init(void)
 							"Sets how many etl workers may run in a database at a time.",
 							"Each counts against max_worker_processes, as does one coordinator.",
 							&etl_max_workers, 4, 1, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("etl.schedules", "Sets whether schedules fire.",
+							 "Runs that are asked for run all the same.", &etl_schedules, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"etl.worker_linger", "Sets how long a worker without work waits for more before it ends.",
 		NULL, &etl_worker_linger_ms, 1000, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
@@ -105,6 +110,7 @@ _PG_init(void)
 	DefineCustomStringVariable("etl.run_date", "Sets the run date that transformations see.", NULL,
 							   &context_run_date, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
 							   NULL);
+	history_define_settings();
 	if (process_shared_preload_libraries_in_progress)
 		init_preloaded();
 	MarkGUCPrefixReserved("etl");

@@ -2,6 +2,7 @@
 
 INSERT INTO etl.template VALUES ('randomuser', 'users of randomuser.me, or of an API of its shape, validated by a JSON Schema', $${
 	"base_url": {"type": "text", "default": "https://randomuser.me", "pattern": "^https?://", "example": "https://randomuser.me", "description": "where the API is"},
+	"schedule": {"type": "text", "default": "* * * * *", "example": "* * * * *", "description": "when it runs, by etl's launcher; empty: when it is told to"},
 	"results": {"type": "integer", "default": 10, "min": 1, "max": 5000, "description": "users a request"},
 	"schema": {"type": "text", "default": "randomuser", "pattern": "^[a-z_][a-z0-9_]*$", "example": "randomuser", "description": "schema of users"}
 }$$);
@@ -10,7 +11,9 @@ CREATE FUNCTION etl._template_randomuser(pipeline text, options jsonb) RETURNS t
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $function$
 	SELECT format($sql$
-SELECT etl.create_pipeline(%1$L, retries => 3, retry_delay => '10 seconds',
+-- whether the API is there is found out by asking: what is down is asked again, thrice in the
+-- task and thrice the task, and fails the run before anything is stored
+SELECT etl.create_pipeline(%1$L, %8$sretries => 3, retry_delay => '10 seconds',
 	description => 'users of randomuser.me, validated before they are stored', replace => true);
 
 CREATE SCHEMA IF NOT EXISTS %2$I;
@@ -58,6 +61,7 @@ SELECT etl.add_load(%1$L, %5$L, mode => 'incremental', key => '{load_id,slice,re
 SELECT etl.add_check(%1$L, %5$L, 'not_null', '{"columns": ["firstname", "lastname", "country", "username", "password", "email"]}');
 SELECT etl.add_check(%1$L, %5$L, 'unique', '{"columns": ["load_id", "slice", "record_number"]}');
 $sql$,
-		pipeline, options ->> 'schema', 'raw.' || pipeline, 'vr_' || pipeline, options ->> 'schema' || '.users', NULL, options ->> 'results')
+		pipeline, options ->> 'schema', 'raw.' || pipeline, 'vr_' || pipeline, options ->> 'schema' || '.users', NULL, options ->> 'results',
+		CASE WHEN options ->> 'schedule' <> '' THEN format('schedule => %L, ', options ->> 'schedule') ELSE '' END)
 $function$;
 COMMENT ON FUNCTION etl._template_randomuser(text, jsonb) IS 'the SQL of template randomuser';

@@ -30,6 +30,7 @@
 
 #include "call_sql.h"
 #include "etl.h"
+#include "run/history.h"
 #include "run/launch.h"
 #include "run/launcher_state.h"
 #include "run/locks.h"
@@ -44,6 +45,8 @@
 #define MAX_REST_MS 100
 /* When there is no worker slot, they are asked for with pauses up to this. */
 #define MAX_SLOT_PAUSE_MS 8000
+/* How often it looks whether intervals are late. */
+#define LATENESS_INTERVAL_MS 5000
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -52,6 +55,7 @@ typedef struct worker_start
 {
 	Oid role;
 	BackgroundWorkerHandle *handle;
+	int64 attempts; /* of the outlook it was started for */
 } worker_start;
 
 /* One role with ready tasks, as etl._coordinate() tells. */
@@ -68,9 +72,10 @@ typedef struct outlook
 	List *demands;	   /* of role_demand * */
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
-	int64 attempts; /* of all tasks of active runs: grows whenever a worker takes one */
+	bool has_deliveries; /* to be made now, or within half a minute */
+	int64 attempts;		 /* changes whenever a worker takes a task, and whenever a run ends */
 	TimestampTz next_attempt_at; /* 0: none */
-	TimestampTz next_due_at;	 /* of schedules; DT_NOEND: none */
+	TimestampTz next_due_at;	 /* of schedules and what is to be told; DT_NOEND: none */
 	uint64 changes;				 /* noted before it looked */
 } outlook;
 
@@ -78,7 +83,6 @@ static MemoryContext wake_context;
 static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
-static int64 attempts_at_failure = 0;
 static int slot_pause_ms = 0; /* 0: there has been a worker slot */
 static TimestampTz no_slots_before = 0;
 static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
@@ -174,6 +178,58 @@ other_coordinator(void)
 }
 
 /*
+ * Adds the deliveries of notifications to what workers are wanted for.  In a transaction of
+ * its own, and what goes wrong is logged: no run depends on it.  Allocates in wake_context.
+ */
+static void
+add_deliveries(outlook *now)
+{
+	static TimestampTz judged_at = 0;
+	bool judge = TimestampDifferenceExceeds(judged_at, GetCurrentTimestamp(), LATENESS_INTERVAL_MS);
+
+	PG_TRY();
+	{
+		Oid types[] = {BOOLOID};
+		Datum values[] = {BoolGetDatum(judge)};
+		MemoryContext old;
+
+		sql_begin();
+		old = MemoryContextSwitchTo(wake_context);
+		sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._delivery_demand($1)", 1,
+				 types, values, NULL);
+		for (int row = 0; row < SPI_processed; row++)
+		{
+			role_demand *demand = palloc0(sizeof(role_demand));
+
+			demand->role = (Oid) sql_bigint(row, 1, 0);
+			demand->ready = (int) sql_bigint(row, 2, 0);
+			demand->idle_pids = pid_list(row, 3);
+			now->demands = lappend(now->demands, demand);
+		}
+		/* later ones are for who is started in time; without a launcher, nobody is */
+		values[0] = BoolGetDatum(!launcher_exists());
+		sql_call("SELECT etl._has_deliveries($1), etl._next_notification_at()", 1, types, values,
+				 NULL);
+		now->has_deliveries = DatumGetBool(sql_datum(0, 1));
+		if (!sql_is_null(0, 2))
+			now->next_due_at = Min(now->next_due_at, DatumGetTimestampTz(sql_datum(0, 2)));
+		MemoryContextSwitchTo(old);
+		sql_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		now->has_deliveries = false;
+	}
+	PG_END_TRY();
+	if (judge)
+		judged_at = GetCurrentTimestamp();
+}
+
+/*
  * One wake: lets the SQL side decide, in one transaction, and reads what it wants.  The
  * result lives in wake_context.
  */
@@ -189,7 +245,7 @@ coordinate(void)
 	old = MemoryContextSwitchTo(wake_context);
 	result = palloc0(sizeof(outlook));
 	result->changes = changes;
-	if (launcher_exists())
+	if (launcher_exists() && etl_schedules)
 		sql_call("SELECT etl._queue_due_runs()", 0, NULL, NULL, NULL);
 	sql_call("SELECT role_oid::bigint, ready, idle_pids FROM etl._coordinate()", 0, NULL, NULL,
 			 NULL);
@@ -210,7 +266,8 @@ coordinate(void)
 		result->next_attempt_at = DatumGetTimestampTz(sql_datum(0, 2));
 	result->worker_pids = pid_list(0, 3);
 	result->attempts = sql_bigint(0, 4, 0);
-	result->next_due_at = sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
+	result->next_due_at =
+		!etl_schedules || sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
 	return result;
@@ -228,6 +285,7 @@ fail_ready_tasks(Oid role, const char *message, const char *hint)
 	values[1] = CStringGetTextDatum(message);
 	values[2] = CStringGetTextDatum(hint);
 	sql_call("SELECT etl._fail_ready_tasks($1, $2, $3)", 3, types, values, NULL);
+	sql_call("SELECT etl._postpone_deliveries($1, $2)", 2, types, values, NULL);
 	sql_commit();
 	SetLatch(MyLatch); /* the runs they belong to have ended */
 }
@@ -256,12 +314,15 @@ pending_starts(const outlook *now, Oid role)
 		}
 		else if (status == BGWH_STOPPED)
 		{
-			/* it may have come, worked and gone between two looks: did anybody take a task? */
-			bool idle = now->attempts == attempts_at_failure;
-
-			failed_starts = start->role == failing_role && idle ? failed_starts + 1 : 1;
-			failing_role = start->role;
-			attempts_at_failure = now->attempts;
+			/* it may have come, worked and gone between two looks: did anybody take a task since?
+			 */
+			if (now->attempts != start->attempts)
+				failing_role = InvalidOid;
+			else
+			{
+				failed_starts = start->role == failing_role ? failed_starts + 1 : 1;
+				failing_role = start->role;
+			}
 		}
 		else
 		{
@@ -314,6 +375,7 @@ supply_workers(const outlook *now)
 			worker_start *start = palloc0(sizeof(worker_start));
 
 			start->role = demand->role;
+			start->attempts = now->attempts;
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);
@@ -444,6 +506,7 @@ coordinate_until_idle(void)
 		{
 			began = GetCurrentTimestamp();
 			now = coordinate();
+			add_deliveries(now);
 			supply_workers(now);
 			failed_wakes = 0;
 		}
@@ -459,9 +522,9 @@ coordinate_until_idle(void)
 			now = NULL;
 		}
 		PG_END_TRY();
-		if (now != NULL && now->active_runs == 0 && !soon_due(now))
+		if (now != NULL && now->active_runs == 0 && !now->has_deliveries && !soon_due(now))
 		{
-			if (end_lead(now))
+			if (history_prune_while_idle() && end_lead(now))
 				return;
 			continue;
 		}
@@ -470,6 +533,7 @@ coordinate_until_idle(void)
 			now = MemoryContextAllocZero(wake_context, sizeof(outlook));
 		}
 		wait_for_work(now, TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()));
+		history_prune_a_bit();
 	}
 }
 

@@ -35,6 +35,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "etl.h"
 #include "run/alarm.h"
 #include "run/launch.h"
 #include "run/launcher_state.h"
@@ -136,9 +137,11 @@ attend(void)
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
+		bool fired = etl_schedules;
+
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		if (strcmp(clock_text, clock_setting()) != 0)
+		if (strcmp(clock_text, clock_setting()) != 0 || fired != etl_schedules)
 		{
 			pfree(clock_text);
 			clock_text = MemoryContextStrdup(TopMemoryContext, clock_setting());

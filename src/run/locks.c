@@ -67,14 +67,23 @@ etl_unlock(etl_lock_kind kind, int64 id, LOCKMODE mode)
 }
 
 /*
+ * Whether this is a background worker that holds a lock, exclusively.
+ */
+bool
+etl_worker_holds(etl_lock_kind kind, int64 id)
+{
+	LOCKTAG tag;
+
+	set_tag(&tag, kind, id);
+	return MyBackendType == B_BG_WORKER && etl_lock_held_by_me(&tag, ExclusiveLock);
+}
+
+/*
  * SQL: etl._holds_attempt(bigint).  Whether this is a background worker that holds the
  * lock of a task run's attempt, as only the worker that claimed it does.
  */
 Datum
 etl_holds_attempt(PG_FUNCTION_ARGS)
 {
-	LOCKTAG tag;
-
-	set_tag(&tag, ETL_LOCK_ATTEMPT, PG_GETARG_INT64(0));
-	PG_RETURN_BOOL(MyBackendType == B_BG_WORKER && etl_lock_held_by_me(&tag, ExclusiveLock));
+	PG_RETURN_BOOL(etl_worker_holds(ETL_LOCK_ATTEMPT, PG_GETARG_INT64(0)));
 }

@@ -36,6 +36,7 @@
 #include "run/launch.h"
 #include "run/launcher_state.h"
 #include "run/locks.h"
+#include "run/notification.h"
 #include "run/publish.h"
 #include "run/wake.h"
 
@@ -270,14 +271,23 @@ etl_worker_main(Datum argument)
 	{
 		claimed_task task;
 
-		while (claim(&task))
+		/* tasks first: somebody may wait for them */
+		for (;;)
 		{
-			work_on(&task);
+			bool is_own_call = false;
+
+			if (claim(&task))
+			{
+				work_on(&task);
+				is_own_call = task.is_own_call;
+			}
+			else if (!notification_send_next(task_context))
+				break;
 			progress_set_subject("");
 			MemoryContextReset(task_context);
 			wake_coordinator();
 			/* settings, temporary tables, locks: whatever it left, goes with the session */
-			if (task.is_own_call)
+			if (is_own_call)
 				proc_exit(0);
 			idle_since = GetCurrentTimestamp();
 		}

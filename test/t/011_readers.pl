@@ -271,9 +271,9 @@ is(value($node, $CHECKED), '1one 2two|1 2', 'readers have the last good data, ra
 my $run = value($node, "SELECT max(run_id) FROM etl.runs WHERE pipeline = 'checked'");
 is(value($node, "SELECT check_name, severity, passed, failing_rows, figure, sample FROM etl.check_results WHERE run_id = $run ORDER BY check_name"),
 	qq(few|warn|f|0|3|[]\nhas_name|error|f|1|1|[{"id": 2, "name": null}]), 'the results are kept, with a sample, those of other checks too');
-is(value($node, "SELECT task, state FROM etl.task_runs WHERE run_id = $run ORDER BY task_run_id"),
+is(value($node, "SELECT task, state FROM etl.task_runs WHERE run_id = $run ORDER BY CASE kind WHEN 'publish' THEN 1 ELSE 0 END, task_run_id"),
 	join("\n", 'raw.checked|success', 'stg.checked|upstream_failed', 'has_name|failed', 'few|success', 'publish|failed'), 'the states of the tasks are kept')
-  or diag(value($node, "SELECT task, state FROM etl.task_runs WHERE run_id = $run ORDER BY task_run_id"));
+  or diag(value($node, "SELECT task, state FROM etl.task_runs WHERE run_id = $run ORDER BY CASE kind WHEN 'publish' THEN 1 ELSE 0 END, task_run_id"));
 is(value($node, "SELECT state, error_task, error_code, error_hint IS NOT NULL FROM etl.runs WHERE run_id = $run"), 'failed|has_name|23514|t', 'the run names the check');
 cmp_ok(value($node, "SELECT count(*) FROM etl.log WHERE run_id = $run AND level = 'ERROR' AND task = 'has_name' AND message LIKE '%has_name%'"), '>=', 1, 'so does the log');
 is(value($node, "SELECT fetched = loaded + quarantined AND fetched = 3 FROM etl.task_runs WHERE run_id = $run AND kind = 'extract'"), 't', 'the counts are kept');

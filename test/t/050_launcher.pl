@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $node = make_node('main', preload => 1, conf => "etl.worker_linger = '100ms'\n", extension => 0);
+my $node = make_node('main', preload => 1, schedules => 1, conf => "etl.worker_linger = '100ms'\n", extension => 0);
 
 sub launcher { return value($node, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'etl launcher'"); }
 sub connected { return value($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'etl%' AND backend_type <> 'etl launcher'"); }

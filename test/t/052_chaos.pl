@@ -22,7 +22,7 @@ my $seed = srand($ENV{SEED} || time);
 diag("SEED=$seed");
 
 my $api = EtlTest::Api->start('--latency-ms', 5);
-my $node = make_node('main', preload => 1, conf => "max_worker_processes = 24\netl.max_workers = 4");
+my $node = make_node('main', preload => 1, schedules => 1, conf => "max_worker_processes = 24\netl.max_workers = 4");
 
 # A pipeline of one page an interval, whose content names the interval.
 sub declare

@@ -68,7 +68,7 @@ sub within
 
 # A running cluster.  Options: preload (loads the library at server start), conf (more
 # lines of configuration), extension (0: do not create it), allowed_hosts (default
-# loopback, where the scripted API is).
+# loopback, where the scripted API is), schedules (1: let them fire).
 #
 # What PostgreSQL's own tests set otherwise: a crash restarts the server, and statements
 # are not logged, so that a test for secrets looks at what etl itself writes.
@@ -89,6 +89,7 @@ max_connections = 50
 timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u\@%d %b '
 CONF
+	$node->append_conf('postgresql.conf', 'etl.schedules = off') unless $options{schedules};
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'etl'") if $options{preload};
 	$node->append_conf('postgresql.conf', $options{conf}) if defined $options{conf};
 	$node->start;

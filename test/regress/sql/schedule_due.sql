@@ -213,5 +213,23 @@ SELECT etl.resume('c');
 SELECT etl._queue_due_runs();
 ROLLBACK;
 
+--
+-- What it needs is gone: only this pipeline has a reason not to run
+--
+BEGIN;
+CREATE VIEW due.txf_a AS SELECT 1 AS id;
+CREATE VIEW due.txf_b AS SELECT 1 AS id;
+CREATE SERVER due FOREIGN DATA WRAPPER etl_http OPTIONS (base_url 'http://127.0.0.1:1');
+SELECT etl.create_pipeline(p, schedule => '@daily') FROM unnest('{good,no_view,no_table,no_server}'::text[]) p;
+SELECT etl.add_load('good', 'due.a', 'full', source => 'due.txf_a');
+SELECT etl.add_load('no_view', 'due.b', 'full');
+SELECT etl.add_load('no_table', 'due."C"', 'full', source => 'due.txf_a');
+SELECT etl.add_extract('no_server', 'due.raw', server => 'due', path => '/');
+DROP VIEW due.txf_b;
+DROP TABLE due."C" CASCADE;
+DROP SERVER due;
+SELECT pipeline, cannot_run_because FROM etl.pipelines WHERE pipeline = 'good' OR pipeline LIKE 'no\_%' ORDER BY 1;
+ROLLBACK;
+
 \set ECHO none
 DROP SCHEMA due CASCADE;
