@@ -10,7 +10,7 @@ MODULE_big = etl
 EXTENSION = etl
 EXTVERSION = 1.0
 
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c src/*/*/*.c)))
 
 # The install script is assembled from parts of one concern each; the order is
 # the order of dependence and is part of the source, so it is spelled out.
@@ -49,4 +49,4 @@ $(ETL_SQL): sql/parts.list $(SQL_PARTS) $(SQL_TEMPLATES) sql/assemble.sh
 	sh sql/assemble.sh $(SQL_PARTS) -- $(SQL_TEMPLATES) > $@.tmp && mv $@.tmp $@
 
 # Headers are few and small: any change of one rebuilds what includes headers.
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS): $(wildcard src/*.h src/*/*.h src/*/*/*.h)

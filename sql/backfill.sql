@@ -84,16 +84,21 @@ BEGIN
 		PERFORM FROM etl.pipeline x WHERE x.pipeline = p.pipeline FOR UPDATE;		-- backfills of a pipeline are asked for one by one
 	END IF;
 	PERFORM etl._check_backfill(p, since, until, rerun, reverse, max_active);
-	WITH i AS MATERIALIZED (
-		SELECT x.data_interval_start AS s, x.data_interval_end AS e, x.data_interval_end <= etl._now() AS is_over,
-			   coalesce((SELECT r.state FROM etl.run r WHERE r.pipeline = p.pipeline AND r.data_interval_start = x.data_interval_start
-						 AND r.data_interval_end = x.data_interval_end AND r.state <> 'skipped' ORDER BY r.run_id DESC LIMIT 1),
-					CASE WHEN etl._succeeded_long_ago(p.pipeline, x.data_interval_start, x.data_interval_end) THEN 'success' ELSE 'never run' END) AS last_state
-		FROM etl._intervals_between(p, since, until) x)
-	SELECT array_agg((NULL, i.s, i.e, i.last_state)::etl.backfill_result ORDER BY CASE WHEN reverse THEN -extract(epoch FROM i.s) ELSE extract(epoch FROM i.s) END)
-			 FILTER (WHERE i.is_over AND (rerun = 'all' OR i.last_state = 'never run' OR rerun = 'failed' AND i.last_state IN ('failed', 'cancelled'))),
-		   count(*), count(*) FILTER (WHERE NOT i.is_over)
-	INTO wanted, found_all, found_open FROM i;
+	BEGIN
+		WITH i AS MATERIALIZED (
+			SELECT x.data_interval_start AS s, x.data_interval_end AS e, x.data_interval_end <= etl._now() AS is_over,
+				   coalesce((SELECT r.state FROM etl.run r WHERE r.pipeline = p.pipeline AND r.data_interval_start = x.data_interval_start
+							 AND r.data_interval_end = x.data_interval_end AND r.state <> 'skipped' ORDER BY r.run_id DESC LIMIT 1),
+						CASE WHEN etl._succeeded_long_ago(p.pipeline, x.data_interval_start, x.data_interval_end) THEN 'success' ELSE 'never run' END) AS last_state
+			FROM etl._intervals_between(p, since, until) x)
+		SELECT array_agg((NULL, i.s, i.e, i.last_state)::etl.backfill_result ORDER BY CASE WHEN reverse THEN -extract(epoch FROM i.s) ELSE extract(epoch FROM i.s) END)
+				 FILTER (WHERE i.is_over AND (rerun = 'all' OR i.last_state = 'never run' OR rerun = 'failed' AND i.last_state IN ('failed', 'cancelled'))),
+			   count(*), count(*) FILTER (WHERE NOT i.is_over)
+		INTO wanted, found_all, found_open FROM i;
+	EXCEPTION WHEN program_limit_exceeded THEN
+		RAISE EXCEPTION 'pipeline "%" has more than 100000 intervals between % and %', p.pipeline, since, until
+			USING ERRCODE = 'program_limit_exceeded', HINT = 'Fill a shorter range, and the next one after it; or longer intervals, by etl.trigger.';
+	END;
 	IF found_open > 0 THEN
 		RAISE NOTICE '% left out: not over yet', CASE found_open WHEN 1 THEN '1 interval is' ELSE found_open || ' intervals are' END;
 	END IF;
@@ -227,7 +232,14 @@ BEGIN
 			END IF;
 			UPDATE etl.backfill_request x SET started_at = clock_timestamp() WHERE x.backfill_id = b.backfill_id AND x.started_at IS NULL;
 		END IF;
-		IF NOT EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state IN ('active', 'waiting')) THEN
+		IF NOT EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state = 'active')
+		   AND NOT EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state = 'waiting') THEN
+			-- what has failed and was put right meanwhile, by etl.retry say
+			UPDATE etl.backfill_interval x SET state = 'success', run_id = r.run_id
+			FROM etl.run r
+			WHERE x.backfill_id = b.backfill_id AND x.state IN ('failed', 'cancelled') AND b.cancelled_by IS NULL
+			  AND r.pipeline = b.pipeline AND r.data_interval_start = x.data_interval_start AND r.data_interval_end = x.data_interval_end
+			  AND r.state = 'success' AND r.queued_at > b.requested_at;
 			PERFORM etl._end_backfill(b, CASE WHEN b.cancelled_by IS NOT NULL THEN 'cancelled'
 											  WHEN EXISTS (SELECT FROM etl.backfill_interval x WHERE x.backfill_id = b.backfill_id AND x.state IN ('failed', 'cancelled')) THEN 'failed'
 											  ELSE 'success' END, NULL);
@@ -242,11 +254,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT count(*)::integer FROM etl.backfill_request b LEFT JOIN etl.pipeline p USING (pipeline)
 	CROSS JOIN LATERAL (
-		SELECT count(*) FILTER (WHERE i.state = 'active' AND r.run_id IS NULL) AS ended, count(*) FILTER (WHERE i.state = 'active') AS active, count(*) FILTER (WHERE i.state = 'waiting') AS waiting
+		SELECT count(*) AS active, count(*) FILTER (WHERE r.run_id IS NULL) AS ended,
+			   EXISTS (SELECT FROM etl.backfill_interval w WHERE w.backfill_id = b.backfill_id AND w.state = 'waiting') AS has_waiting
 		FROM etl.backfill_interval i LEFT JOIN etl.run r ON r.run_id = i.run_id AND r.state IN ('queued', 'running')
-		WHERE i.backfill_id = b.backfill_id AND i.state IN ('waiting', 'active')) i
+		WHERE i.backfill_id = b.backfill_id AND i.state = 'active') i
 	WHERE b.state = 'running' AND NOT etl._is_copy()
-	  AND (i.ended > 0 OR i.active + i.waiting = 0 OR i.waiting > 0 AND i.active < b.max_active AND p.paused IS NOT TRUE)
+	  AND (i.ended > 0 OR i.active = 0 AND NOT i.has_waiting OR i.has_waiting AND i.active < b.max_active AND p.paused IS NOT TRUE)
 $$;
 COMMENT ON FUNCTION etl._active_backfills() IS 'backfills that the coordinator has to stay for';
 COMMENT ON FUNCTION etl._advance_backfills() IS 'notes which runs of backfills have ended, queues the next ones, ends backfills that are done';

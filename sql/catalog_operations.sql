@@ -37,7 +37,8 @@ CREATE TABLE etl.backfill_interval (
 );
 COMMENT ON TABLE etl.backfill_interval IS 'the intervals of a backfill in the order they run; read etl.backfill_intervals';
 COMMENT ON COLUMN etl.backfill_interval.state IS 'of its run; kept here, as runs are pruned';
-CREATE INDEX backfill_interval_unfinished ON etl.backfill_interval (backfill_id, position) WHERE state IN ('waiting', 'active');
+-- Of many that wait, a wake reads only the next ones.
+CREATE INDEX backfill_interval_unfinished ON etl.backfill_interval (backfill_id, state, position) WHERE state IN ('waiting', 'active');
 
 CREATE TABLE etl.check_waiver (
 	run_id		bigint NOT NULL,

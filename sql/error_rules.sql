@@ -1,5 +1,5 @@
 -- What an answer means when it is not simply a page: rules by status and by body, declared
--- with a task, held against every answer by src/extract/error_rules.c, the first one that
+-- with a task, held against every answer by src/extract/page/error_rules.c, the first one that
 -- fits decides.
 
 CREATE FUNCTION etl._check_error_rule(rule jsonb) RETURNS jsonb

@@ -13,12 +13,21 @@ CREATE VIEW etl.freshness WITH (security_barrier) AS
 	SELECT t.target_schema, t.target_name, t.pipeline, t.kind, d.data_until, d.run_id, d.published_at, etl._now() - d.data_until AS age
 	FROM etl.task t JOIN etl.pipeline p USING (pipeline)
 	LEFT JOIN LATERAL (
-		SELECT r.data_interval_end AS data_until, r.run_id, COALESCE(r.ended_at, x.ended_at) AS published_at
-		FROM etl.run r JOIN etl.task_run x ON x.run_id = r.run_id AND x.task = t.task AND x.state = 'success'
-		-- a load has succeeded when readers see it, an extraction when its publication has
-		WHERE r.pipeline = t.pipeline AND (t.kind = 'load' OR EXISTS (
-			SELECT FROM etl.task_run y WHERE y.run_id = r.run_id AND y.kind = 'publish' AND y.state = 'success' AND t.task = ANY (y.depends_on)))
-		ORDER BY r.data_interval_start DESC, r.run_id DESC LIMIT 1) d ON true
+		SELECT x.data_until, x.run_id, x.published_at FROM (
+			SELECT r.data_interval_end AS data_until, r.run_id, COALESCE(r.ended_at, x.ended_at) AS published_at, r.data_interval_start
+			FROM etl.run r JOIN etl.task_run x ON x.run_id = r.run_id AND x.task = t.task AND x.state = 'success'
+			-- a load has succeeded when readers see it, an extraction when its publication has
+			WHERE r.pipeline = t.pipeline AND (t.kind = 'load' OR EXISTS (
+				SELECT FROM etl.task_run y WHERE y.run_id = r.run_id AND y.kind = 'publish' AND y.state = 'success' AND t.task = ANY (y.depends_on)))
+			-- what was fed, and transformed by hand, has no task runs
+			UNION ALL
+			SELECT l.data_interval_end, l.run_id, l.published_at, l.data_interval_start
+			FROM etl.load l WHERE t.kind = 'extract' AND l.pipeline = t.pipeline AND l.task = t.task AND l.state = 'published' AND l.fingerprint = 'feed'
+			UNION ALL
+			SELECT r.data_interval_end, r.run_id, r.ended_at, r.data_interval_start
+			FROM etl.target_state s JOIN etl.run r ON r.pipeline = s.pipeline AND r.data_interval_start = s.latest_interval AND r.trigger = 'feed' AND r.state = 'success'
+			WHERE t.kind = 'load' AND s.pipeline = t.pipeline AND s.task = t.task) x
+		ORDER BY x.data_interval_start DESC, x.run_id DESC LIMIT 1) d ON true
 	WHERE t.generation = p.generation AND t.kind IN ('extract', 'load')
 	  AND (etl._may_see(p.owner) OR etl._may_read(t.target_schema, t.target_name));
 COMMENT ON VIEW etl.freshness IS 'until when the data of each raw table and target reach: the end of the latest data interval that was published';

@@ -1,4 +1,4 @@
--- How the answers of a source are read: format, charset, compression.  src/extract/page.c
+-- How the answers of a source are read: format, charset, compression.  src/extract/page/page.c
 -- reads them so.
 
 CREATE FUNCTION etl._check_charset(charset text) RETURNS void

@@ -1,4 +1,4 @@
--- How a task declares that one page leads to the next.  src/extract/pagination.c follows it.
+-- How a task declares that one page leads to the next.  src/extract/page/pagination.c follows it.
 
 CREATE FUNCTION etl._check_pagination(pagination jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp

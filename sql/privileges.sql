@@ -23,7 +23,7 @@ GRANT EXECUTE ON FUNCTION etl.prune_history, etl.add_notification, etl.drop_noti
 -- What views, constraints and people compute with.
 GRANT EXECUTE ON FUNCTION etl.data_interval_start, etl.data_interval_end, etl.run_date, etl.run_id,
 	etl.check_schedule, etl.schedule_ticks, etl.next_ticks, etl.schedule_intervals,
-	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.is_castable TO PUBLIC;
+	etl.json_path_keys, etl.is_valid_json, etl.validate_json, etl.is_valid_json_text, etl.validate_json_text, etl.json_row, etl.is_castable TO PUBLIC;
 
 -- What those and the views are made of, as far as it runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION etl._run_status, etl._instant_in, etl._request_backfill, etl._owns, etl._may_see, etl._is_copy, etl._next_interval, etl._due_intervals, etl._launcher_exists, etl._activity, etl._depends_on, etl._full_name,

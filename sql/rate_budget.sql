@@ -61,7 +61,7 @@ END
 $$;
 COMMENT ON FUNCTION etl._record_rate_use(name, interval, timestamptz, bigint) IS 'counts requests that were sent in a window of a server''s budget';
 
--- Called by src/extract/rate_ledger.c, for a role that may use the server.  The clock is
+-- Called by src/extract/source/rate_ledger.c, for a role that may use the server.  The clock is
 -- the system's, read once the lock is held; tests give another.
 CREATE FUNCTION etl._grant_requests(server name, wanted integer, validity interval,
 	settled_grant uuid DEFAULT NULL, settled_used integer DEFAULT 0, settled_at timestamptz DEFAULT NULL, test_clock timestamptz DEFAULT NULL,

@@ -183,6 +183,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms'
 AS $$
 DECLARE
 	l record;
+	shared_partition name;
 BEGIN
 	FOR l IN SELECT * FROM etl._reclaimable_loads(schema_name, relation_name) LOOP
 		CONTINUE WHEN l.partition_name IS NOT NULL AND NOT l.unseen;
@@ -190,8 +191,11 @@ BEGIN
 			IF NOT etl._partition_is_unneeded(schema_name, relation_name, l.shared_partition_key) THEN
 				CONTINUE WHEN l.partition_name IS NULL;		-- goes with its partition, later
 			ELSE
+				shared_partition := etl._partition_of_key(etl._relation(schema_name, relation_name), l.shared_partition_key);
 				BEGIN
-					EXECUTE format('DROP TABLE IF EXISTS %I.%I', schema_name, etl._partition_of_key(etl._relation(schema_name, relation_name), l.shared_partition_key));
+					IF shared_partition IS NOT NULL THEN		-- another run may have dropped it
+						EXECUTE format('DROP TABLE IF EXISTS %I.%I', schema_name, shared_partition);
+					END IF;
 				EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 					CONTINUE;
 				END;

@@ -72,7 +72,7 @@ $$;
 COMMENT ON FUNCTION etl._check_body(jsonb, text[]) IS 'raises for a body that is no JSON object or array, or has placeholders that are not known';
 
 -- What one page's request differs by from the next one's is put into the body's text, where
--- a value already is: see src/extract/body_template.c.
+-- a value already is: see src/extract/page/body_template.c.
 CREATE FUNCTION etl._check_body_parameter(body jsonb, pagination jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -340,9 +340,14 @@ AS $$
 				FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state = 'running' AND t.state IN ('up_for_retry', 'running')
 				UNION ALL
 				SELECT r.started_at + p.run_timeout FROM etl.run r JOIN etl.pipeline p USING (pipeline)
-				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)) e),
+				WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
+				UNION ALL
+				-- more than start in one wake
+				SELECT clock_timestamp() WHERE EXISTS (SELECT FROM etl._queue q WHERE q.starts)) e),
 		   (SELECT array_agg(h.pid) FROM etl._locks_held() h WHERE h.kind = 2),
-		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running')),
+		   -- attempts begun, and, as runs that end take theirs along, what is written when one ends
+		   (SELECT coalesce(sum(t.attempt), 0) FROM etl.run r JOIN etl.task_run t USING (run_id) WHERE r.state IN ('queued', 'running'))
+			+ 1000000 * (SELECT l.last_value FROM etl.log_id_seq l),
 		   etl._next_due_at()
 $$;
 COMMENT ON FUNCTION etl._coordinator_outlook() IS 'whether the coordinator still has something to do, when next, and which workers there are';

@@ -1,5 +1,5 @@
 -- Drift: how the records of a load differ from what is declared, or from what there was
--- before.  The worker finds out (src/extract/record_shape.c); here it is kept.
+-- before.  The worker finds out (src/extract/raw/record_shape.c); here it is kept.
 
 CREATE FUNCTION etl._check_contract(contract text, record_schema jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -24,7 +24,7 @@
 #include "call_sql.h"
 #include "extract/extract.h"
 #include "extract/extraction.h"
-#include "extract/record_path.h"
+#include "extract/page/record_path.h"
 #include "progress.h"
 
 /* Pages that are committed together, and their bytes. */

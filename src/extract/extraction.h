@@ -16,13 +16,13 @@
 #include "lib/ilist.h"
 
 #include "compat.h"
-#include "extract/error_rules.h"
-#include "extract/page.h"
-#include "extract/pagination.h"
-#include "extract/rate_budget.h"
-#include "extract/raw_writer.h"
-#include "extract/source.h"
-#include "extract/split.h"
+#include "extract/page/error_rules.h"
+#include "extract/page/page.h"
+#include "extract/page/pagination.h"
+#include "extract/source/rate_budget.h"
+#include "extract/raw/raw_writer.h"
+#include "extract/source/source.h"
+#include "extract/page/split.h"
 #include "http/pool.h"
 
 /* All about one extraction.  Strings live in "context". */

@@ -12,9 +12,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "extract/answer.h"
+#include "extract/source/answer.h"
 #include "extract/extraction.h"
-#include "extract/graphql.h"
+#include "extract/page/graphql.h"
 #include "progress.h"
 
 /* How often a page that is not whole is fetched again. */

@@ -13,8 +13,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "extract/rate_budget.h"
-#include "extract/source.h"
+#include "extract/source/rate_budget.h"
+#include "extract/source/source.h"
 
 PG_FUNCTION_INFO_V1(etl_regress_take);
 PG_FUNCTION_INFO_V1(etl_regress_hide_secrets);

@@ -55,6 +55,7 @@ typedef struct worker_start
 {
 	Oid role;
 	BackgroundWorkerHandle *handle;
+	int64 attempts; /* of the outlook it was started for */
 } worker_start;
 
 /* One role with ready tasks, as etl._coordinate() tells. */
@@ -72,7 +73,7 @@ typedef struct outlook
 	List *worker_pids; /* of all workers of the database */
 	int active_runs;
 	bool has_deliveries; /* to be made now, or within half a minute */
-	int64 attempts;		 /* of all tasks of active runs: grows whenever a worker takes one */
+	int64 attempts;		 /* changes whenever a worker takes a task, and whenever a run ends */
 	TimestampTz next_attempt_at; /* 0: none */
 	TimestampTz next_due_at;	 /* of schedules and what is to be told; DT_NOEND: none */
 	uint64 changes;				 /* noted before it looked */
@@ -82,7 +83,6 @@ static MemoryContext wake_context;
 static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
-static int64 attempts_at_failure = 0;
 static int slot_pause_ms = 0; /* 0: there has been a worker slot */
 static TimestampTz no_slots_before = 0;
 static int unqueued_looks = 0; /* in a row that left something due, and nothing active */
@@ -314,12 +314,15 @@ pending_starts(const outlook *now, Oid role)
 		}
 		else if (status == BGWH_STOPPED)
 		{
-			/* it may have come, worked and gone between two looks: did anybody take a task? */
-			bool idle = now->attempts == attempts_at_failure;
-
-			failed_starts = start->role == failing_role && idle ? failed_starts + 1 : 1;
-			failing_role = start->role;
-			attempts_at_failure = now->attempts;
+			/* it may have come, worked and gone between two looks: did anybody take a task since?
+			 */
+			if (now->attempts != start->attempts)
+				failing_role = InvalidOid;
+			else
+			{
+				failed_starts = start->role == failing_role ? failed_starts + 1 : 1;
+				failing_role = start->role;
+			}
 		}
 		else
 		{
@@ -372,6 +375,7 @@ supply_workers(const outlook *now)
 			worker_start *start = palloc0(sizeof(worker_start));
 
 			start->role = demand->role;
+			start->attempts = now->attempts;
 			if (!launch_worker(demand->role, &start->handle))
 			{
 				pfree(start);

@@ -11,7 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 
-#include "extract/record_path.h"
+#include "extract/page/record_path.h"
 #include "fuzz.h"
 
 #define MAX_DEPTH 64

@@ -12,7 +12,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
-#include "extract/jsonb_writer.h"
+#include "extract/json/jsonb_writer.h"
 
 typedef struct text_case
 {

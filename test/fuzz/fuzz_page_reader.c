@@ -7,8 +7,8 @@
  */
 #include "fuzz.h"
 
-#include "extract/page.h"
-#include "extract/record_path.h"
+#include "extract/page/page.h"
+#include "extract/page/record_path.h"
 
 #define LIMIT 65536
 

@@ -7,8 +7,8 @@
  */
 #include "fuzz.h"
 
-#include "extract/record_path.h"
-#include "extract/split.h"
+#include "extract/page/record_path.h"
+#include "extract/page/split.h"
 
 typedef struct path_text
 {

@@ -7,9 +7,9 @@
  */
 #include "fuzz.h"
 
-#include "extract/graphql.h"
-#include "extract/page_value.h"
-#include "extract/record_path.h"
+#include "extract/page/graphql.h"
+#include "extract/page/page_value.h"
+#include "extract/page/record_path.h"
 
 typedef struct path_text
 {

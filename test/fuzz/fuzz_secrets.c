@@ -7,8 +7,8 @@
  */
 #include "fuzz.h"
 
-#include "extract/credentials.h"
-#include "extract/source.h"
+#include "extract/source/credentials.h"
+#include "extract/source/source.h"
 
 /*
  * A text spelled in the ways that alternate with its characters, beginning with one of them.

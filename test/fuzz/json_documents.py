@@ -7,7 +7,7 @@ bits flipped, bytes replaced, ends cut off and parts of others pasted in.
 import random
 import sys
 
-MAX_DEPTH = 5000        # of src/extract/json_tape.h
+MAX_DEPTH = 5000        # of src/extract/json/json_tape.h
 
 # What the grammar allows or forbids at one place each.
 WRITTEN = [

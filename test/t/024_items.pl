@@ -114,6 +114,7 @@ foreach my $case ([ status_401 => '28000' ], [ status_429 => '08006' ], [ status
 	declare("all_$fault", [qw(first second third)], q(, on_item_error => 'skip'));
 	like(run_day("all_$fault"), qr/ $state:/, "$fault concerns all items: the run fails");
 	is(value($node, "SELECT count(*) FROM etl.item_errors WHERE pipeline = 'all_$fault'"), 0, "$fault: it is no error of an item");
+	run_sql($node, "SELECT etl.forget_quotas('api')");
 }
 $api->reset;
 serve($_, 1) foreach qw(first second third);

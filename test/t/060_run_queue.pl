@@ -8,7 +8,7 @@ use EtlTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $SOON = 5;
+my $SOON = 20;
 my $node = make_node('main', preload => 1, conf => "etl.worker_linger = 0\netl.max_workers = 6");
 my $gate = session($node, name => 'gate');
 
@@ -113,6 +113,34 @@ open_gate('two');
 becomes('two', undef, 'success,success,success,success', 'and then get it');
 is(value($node, 'SELECT string_agg(day::text, $$,$$ ORDER BY day) FROM q.two'), '2026-01-01,2026-01-02,2026-01-03,2026-01-04', 'every interval is there, once');
 all_quiet('max_active_runs');
+
+# several intervals at a time into the same tables: as if one after the other
+my $intervals = 12;
+foreach my $name (qw(serial parallel))
+{
+	run_sql($node, qq{
+CREATE SCHEMA $name;
+CREATE VIEW $name.txf_latest AS SELECT k AS id, etl.run_date() AS day, (k * extract(day FROM etl.run_date()))::integer AS value FROM generate_series(1, 50) k WHERE k % 5 <> extract(day FROM etl.run_date())::integer % 5;
+CREATE VIEW $name.txf_versions AS SELECT id, value % 7 AS value FROM $name.txf_latest;
+CREATE VIEW $name.txf_days AS SELECT day, id FROM $name.txf_latest;
+SELECT etl.create_pipeline('$name'} . ($name eq 'parallel' ? ', max_active_runs => 5' : '') . qq{);
+SELECT etl.add_load('$name', '$name.latest', mode => 'incremental', key => '{id}', source_kind => 'changes');
+SELECT etl.add_load('$name', '$name.versions', mode => 'scd2', key => '{id}', source_kind => 'changes');
+SELECT etl.add_load('$name', '$name.days', mode => 'partition', partition_by => 'day');});
+	run_sql($node, "SELECT etl._submit(4711, current_user, NULL, d::date, '$name', NULL, NULL, 'backfill') FROM generate_series(timestamp '2026-01-01', timestamp '2026-01-01' + interval '1 day' * ($intervals - 1), '1 day') d; SELECT etl._wake_coordinator_on_commit();");
+	within(60, "$name: all intervals are published", sub { return value($node, "SELECT count(*) FROM etl.runs WHERE pipeline = '$name' AND state = 'success'") == $intervals })
+	  or diag(value($node, "SELECT string_agg(r::text, E'\\n') FROM etl.runs r WHERE pipeline = '$name' AND state <> 'success'"));
+}
+cmp_ok(value($node, "SELECT max(n) FROM (SELECT count(*) AS n FROM etl.runs a JOIN etl.runs b ON b.pipeline = 'parallel' AND b.started_at <= a.started_at AND b.ended_at > a.started_at WHERE a.pipeline = 'parallel' GROUP BY a.run_id) x"), '>', 1, 'of one, several ran at a time');
+foreach my $table (qw(latest days))
+{
+	is(value($node, "SELECT count(*) FROM ((TABLE serial.$table EXCEPT ALL TABLE parallel.$table) UNION ALL (TABLE parallel.$table EXCEPT ALL TABLE serial.$table)) d"), 0, "$table is the same");
+}
+my $versions = 'SELECT id, value, valid_from, valid_to, is_current, version_number';
+is(value($node, "SELECT count(*) FROM (($versions FROM serial.versions EXCEPT ALL $versions FROM parallel.versions) UNION ALL ($versions FROM parallel.versions EXCEPT ALL $versions FROM serial.versions)) d"), 0,
+	'and so is every version of every row');
+cmp_ok(value($node, 'SELECT count(*) FROM parallel.versions'), '>', 100, 'of which there are many');
+all_quiet('several intervals at a time');
 
 # --------------------------------------------------------------------------- overlap
 

@@ -178,6 +178,63 @@ is(value($node, 'SELECT state, success, remaining FROM etl.backfills ORDER BY ba
 run_sql($node, "SELECT etl.resume('pages')");
 is(backfill_ends(newest()), 'success', 'and goes on when it is resumed');
 
+# another transaction has an interval in hand: the others of the coordinator go on
+$transaction = session($node);
+$transaction->query('BEGIN');
+my $held = $transaction->query("SELECT etl.trigger('pages', '2024-08-02', '2024-08-03')")->{out};
+backfill(q('pages', date '2024-08-01', date '2024-08-04'));
+within(20, 'the interval before it is run', sub { return value($node, 'SELECT success FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1') == 1 });
+sleep 1;
+is(value($node, 'SELECT state, success, running, remaining FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1'), 'running|1|0|2', 'a backfill waits for the transaction');
+is(value($node, "SELECT state FROM etl_run(date '2024-08-09', 'pages')"), 'success', 'nobody else does');
+$transaction->query('ROLLBACK');
+is(backfill_ends(newest()), 'success', 'when it has ended, the backfill goes on');
+is(fill('2024-08'), '4|4|4', 'with a run of its own');
+$transaction->close;
+
+# each interval waits for the one before
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => true)");
+$api->fault(match => '/pages/pages-2024-09-02', fault => 'status_404');
+backfill(q('pages', date '2024-09-01', date '2024-09-05', max_active => 2));
+within(20, 'a run that has failed keeps the next one waiting', sub { return value($node, q(SELECT waits_for FROM etl.runs WHERE data_interval_start = '2024-09-03')) =~ /interval 2024-09-02.*failed/ });
+like(value($node, "SELECT string_agg(line, E'\\n') FROM etl.diagnose() WHERE section = 'waiting'"), qr/interval 2024-09-03.* is queued.*depends on its past.*backfill \d+: 1 of 4 intervals done, 1 failed/s, 'the report tells what waits');
+within(20, 'and no process with it', sub { return !activity_pids($node, 'etl coordinator') });
+$api->heal;
+run_sql($node, (grep { /retry/ } split /\n/, value($node, "SELECT line FROM etl.diagnose() WHERE section = 'next'"))[0]);
+is(backfill_ends(newest()), 'success', 'the statement it ends with lets the backfill go on, and counts for it');
+is(value($node, q(SELECT string_agg(DISTINCT to_char(data_interval_start, 'DD'), ',') FROM etl.runs WHERE state = 'success' AND to_char(data_interval_start, 'YYYY-MM') = '2024-09')), '01,02,03,04', 'to the end');
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => false)");
+
+# a pipeline whose runs do not overlap
+run_sql($node, "SELECT etl.alter_pipeline('pages', overlap => 'skip')");
+$api->fault(match => '/pages/pages-2024-10-01', page => 2, fault => 'hang', times => 1);
+$run = value($node, "SELECT etl.trigger('pages', '2024-10-01', '2024-10-02')");
+wait_until('the run hangs', 20, sub { return $api->in_flight('/pages/*') > 0 });
+refused("SELECT etl.trigger('pages', '2024-10-05', '2024-10-06')", '55006', 'a second run, where overlap is skip');
+run_sql($node, "SELECT etl.cancel($run)");
+is(wait_for($run), 'cancelled', 'until the first has ended');
+run_sql($node, "SELECT etl.alter_pipeline('pages', overlap => 'queue')");
+
+# a copy of the database fills nothing
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => true)");
+$api->fault(match => '/pages/pages-2023-11-01', fault => 'status_404');
+backfill(q('pages', date '2023-11-01', date '2023-11-05'));
+within(20, 'a backfill waits', sub { return value($node, q(SELECT waits_for IS NOT NULL FROM etl.runs WHERE state = 'queued')) eq 't' });
+wait_until('nothing is connected', 30, sub { return !activity_pids($node, 'etl coordinator') && !activity_pids($node, 'etl worker') });
+run_sql($node, 'CREATE DATABASE copy TEMPLATE postgres', db => 'template1');
+$api->heal;
+$before = requests('/pages/*');
+sleep 1;
+is(value($node, 'SELECT state FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1', db => 'copy'), 'running', 'as it was copied');
+is(requests('/pages/*') - $before, 0, 'the copy asks for nothing');
+is_failure(run_sql($node, q(SELECT etl.trigger('pages')), db => 'copy', may_fail => 1), '55000', 'before it is resumed, nothing can be asked for');
+run_sql($node, 'SELECT etl.resume()', db => 'copy');
+is(value($node, 'SELECT state, problem, remaining + running FROM etl.backfills ORDER BY backfill_id DESC LIMIT 1', db => 'copy'), 'cancelled|the database was copied|0', 'nor when it is resumed');
+is(value($node, q(SELECT count(*) FROM etl.runs WHERE state IN ('queued', 'running')), db => 'copy'), 0, 'nothing is left of it');
+run_sql($node, (grep { /retry/ } split /\n/, value($node, "SELECT line FROM etl.diagnose() WHERE section = 'next'"))[0]);
+is(backfill_ends(newest()), 'success', 'the original goes on');
+run_sql($node, "SELECT etl.alter_pipeline('pages', depends_on_past => false)");
+
 # a source that knows the present only: thirty days are one fetch
 $api->control('POST', 'datasets', { name => 'cur', records => [ map { { id => $_, updated_at => sprintf('2024-01-%02dT12:00:00Z', $_), v => 1 } } 1 .. 30 ] });
 run_sql($node, <<SQL);
@@ -255,6 +312,14 @@ is((requests('/pages/a-*') - $a) . ' ' . (requests('/pages/b-*') - $b), '0 3', '
 is(wait_for($cleared = value($node, "SELECT etl.clear($run)")), 'success', 'everything is cleared');
 is((requests('/pages/a-*') - $a) . ' ' . (requests('/pages/b-*') - $b), '2 6', 'and fetched again');
 refused("SELECT etl.clear($run, 'two.nosuch')", '42704', 'a task that is not there');
+# the same where each task is published by itself
+run_sql($node, "SELECT etl.alter_pipeline('two', publish => 'per_task')");
+($a, $b) = (requests('/pages/a-*'), requests('/pages/b-*'));
+is(wait_for($cleared = value($node, "SELECT etl.clear($run, 'two.t')")), 'success', 'where each task is published by itself, a load is cleared');
+like(done($cleared), qr/two\.t.*two\.u/, 'with what comes after it');
+unlike(done($cleared), qr/two\.(a|b|apart)/, 'and nothing else');
+is((requests('/pages/a-*') - $a) . ' ' . (requests('/pages/b-*') - $b), '0 0', 'without a request');
+run_sql($node, "SELECT etl.alter_pipeline('two', publish => 'pipeline')");
 # of a run that failed, what was fetched and not published
 $api->fault(match => '/pages/b-2024-01-05', page => 3, fault => 'status_500');
 $run = value($node, "SELECT etl.trigger('two', '2024-01-05', '2024-01-06')");

@@ -45,8 +45,11 @@ SELECT loaded FROM etl.feed('fx', 'fx.raw', '[{"id": 1, "amount": 2}]', '2024-01
 SELECT payload FROM fx.vr_raw;
 SELECT trigger, state, run_date FROM etl.runs WHERE pipeline = 'fx' ORDER BY run_id;
 SELECT state, fetched FROM etl.loads WHERE pipeline = 'fx' ORDER BY load_id;
+SELECT target_name, data_until FROM etl.freshness WHERE pipeline = 'fx' ORDER BY 1;
 SELECT count(*) FROM etl.transform('fx', '2024-01-01 10:00+00');
 SELECT id, amount FROM fx.orders;
+-- until when the data reach counts both
+SELECT target_name, data_until FROM etl.freshness WHERE pipeline = 'fx' ORDER BY 1;
 
 -- what is refused
 SELECT * FROM etl.feed('fx', 'fx.nosuch', '[]', '2024-01-01');

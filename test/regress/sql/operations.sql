@@ -96,6 +96,7 @@ SELECT pg_temp.backfilled('@hourly', 'UTC', $$'2024-04-02 10:00', '2024-04-02 15
 SELECT pg_temp.backfilled('@hourly', 'UTC', $$'2024-04-02 13:00', '2024-04-02 15:00'$$);
 SELECT pg_temp.backfilled('@monthly', 'UTC', $$'2024-01-02', '2024-01-31'$$);
 SET client_min_messages = warning;
+SELECT pg_temp.refusal($$SELECT pg_temp.backfilled('1 second', 'UTC', '''2024-01-01'', ''2024-01-03''')$$);
 -- refused
 SELECT pg_temp.refusal(format('SELECT * FROM etl.backfill(%s)', a)) FROM unnest(ARRAY[$$'nosuch', date '2024-01-01', date '2024-01-02'$$,
 	$$'ops', date '2024-01-02', date '2024-01-01'$$, $$'ops', date '2024-01-01', date '2024-01-01'$$, $$'ops', date '2024-01-01', NULL$$, $$'ops', '-infinity', date '2024-01-01'$$, $$'ops', '2024-13-01', '2024-01-01'$$,
