@@ -319,8 +319,13 @@ BEGIN
 	PERFORM etl._repair();
 	PERFORM etl._end_overdue_attempts();
 	PERFORM etl._advance_backfills();
-	PERFORM etl._start_runs();
-	PERFORM etl._finish_runs();		-- of runs without tasks
+	-- No more than keep workers busy: what each of them looks at to find a task grows with it.
+	-- Runs without tasks have ended at once, and others may start in their place.
+	FOR round IN 1 .. 100 LOOP
+		PERFORM etl._start_runs(greatest(200 - (SELECT count(*)::integer FROM etl._ready_tasks()), 10));
+		PERFORM etl._finish_runs();
+		EXIT WHEN EXISTS (SELECT FROM etl._ready_tasks()) OR NOT EXISTS (SELECT FROM etl._queue q WHERE q.starts);
+	END LOOP;
 	RETURN QUERY
 	SELECT o.oid, count(*)::integer,
 		   (SELECT array_agg(w.pid) FROM etl._locks_held() w WHERE w.kind = 2 AND w.id = o.oid::bigint

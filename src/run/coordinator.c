@@ -583,10 +583,17 @@ etl_coordinator_main(Datum argument)
 
 	if (TransactionIdIsValid(parameters.after))
 		wait_for_transaction(parameters.after);
-	if (parameters.by_launcher && !is_installed())
+	if (parameters.by_launcher)
 	{
-		launcher_end(0, DT_NOEND);
-		proc_exit(0);
+		uint64 changes = launcher_changes();
+
+		/* if it has just been created, that is a change, and the launcher sends another */
+		if (!is_installed())
+		{
+			if (!launcher_end(changes, DT_NOEND))
+				launcher_yield();
+			proc_exit(0);
+		}
 	}
 
 	/*

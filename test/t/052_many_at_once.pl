@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = make_node('main', preload => 1, conf => "etl.max_workers = 20\nmax_worker_processes = 30\n");
+my $node = make_node('main', preload => 1, schedules => 1, conf => "etl.max_workers = 20\nmax_worker_processes = 30\n");
 
 run_sql($node, <<'SQL');
 CREATE SCHEMA m;
