@@ -105,8 +105,7 @@ BEGIN
 				  HINT = CASE WHEN elsewhere IS NULL THEN 'Have the server load it (shared_preload_libraries = ''pg_cron'', cron.database_name), and CREATE EXTENSION pg_cron.'
 						 ELSE format('It is in database "%s"; there: SELECT cron.schedule_in_database(%L, %L, %L, %L);', elsewhere, job_name, job_schedule, command, current_database()) END;
 	END IF;
-	IF p.schedule IS NOT NULL AND NOT p.paused
-	   AND 'etl' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'), '[\s,"]+')) THEN
+	IF p.schedule IS NOT NULL AND NOT p.paused AND etl._launcher_exists() THEN
 		RAISE NOTICE 'the built-in scheduler fires pipeline "%" as well', p.pipeline
 			USING HINT = 'One of the two is enough: without shared_preload_libraries = ''etl'' only pg_cron does.';
 	END IF;

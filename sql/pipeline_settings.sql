@@ -129,7 +129,7 @@ BEGIN
 	PERFORM etl._check_setting('depends_on_past', p.depends_on_past::text, p.depends_on_past IS NOT NULL, 'depends_on_past is true or false.');
 	PERFORM etl._check_setting(s.name, s.value::text, s.value IS NULL OR s.value > zero, format('%s is an interval of more than zero; leave it away for none.', s.name))
 	FROM (VALUES ('run_timeout', p.run_timeout), ('task_timeout', p.task_timeout), ('deadline', p.deadline), ('keep_history', p.keep_history)) s(name, value);
-	PERFORM etl._check_setting('keep_runs', p.keep_runs::text, p.keep_runs IS NULL OR p.keep_runs >= 1, 'keep_runs is a number of runs, 1 or more; leave it away for no limit.');
+	PERFORM etl._check_setting('keep_runs', p.keep_runs::text, p.keep_runs IS NULL OR p.keep_runs >= 1, 'keep_runs is a number of runs, 1 or more; leave it away for etl.keep_runs.');
 	PERFORM etl._check_setting(s.name, s.value::text, s.value IS NOT NULL AND array_position(s.value, NULL) IS NULL AND NOT p.pipeline = ANY (s.value),
 		format('%s lists names of other pipelines.', s.name))
 	FROM (VALUES ('after', p.after), ('triggered_by', p.triggered_by)) s(name, value);

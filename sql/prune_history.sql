@@ -111,8 +111,8 @@ DECLARE
 	needed bigint[];
 	by_age CONSTANT bigint := (SELECT r.run_id FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY -r.run_id OFFSET 20 LIMIT 1);
 BEGIN
-	IF NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = rule.pipeline AND -r.run_id >= -by_count AND r.ended_at IS NOT NULL)
-	   AND NOT EXISTS (SELECT FROM etl.run r WHERE r.pipeline = rule.pipeline AND r.ended_at < too_old AND r.run_id <= by_age) THEN
+	-- the first ones by two indexes: EXISTS would be planned as a walk through all runs
+	IF by_count IS NULL AND (SELECT r.ended_at FROM etl.run r WHERE r.pipeline = rule.pipeline ORDER BY r.ended_at LIMIT 1) < too_old IS NOT TRUE THEN
 		RETURN;
 	END IF;
 	needed := ARRAY(SELECT etl._needed_runs(rule.pipeline));
