@@ -82,7 +82,8 @@ CREATE TABLE etl.task_run (
 COMMENT ON TABLE etl.task_run IS 'one row a task of a run; read etl.task_runs';
 COMMENT ON COLUMN etl.task_run.part_of IS 'the task run whose attempts and transaction it shares; NULL: it has attempts of its own';
 COMMENT ON COLUMN etl.task_run.overdue_at IS 'when the attempt under way has taken its task_timeout';
-CREATE INDEX task_run_active ON etl.task_run (run_id, state) WHERE state IN ('queued', 'running', 'up_for_retry');
+-- No index of what is active: with a handful of rows expected in it, it is joined by reading all of it
+-- for each run, and a thousand runs take seconds.  Active task runs are found by their runs.
 
 CREATE TABLE etl.task_attempt (
 	task_run_id	  bigint NOT NULL,

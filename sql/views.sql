@@ -52,8 +52,9 @@ CREATE VIEW etl.runs WITH (security_barrier) AS
 	SELECT r.run_id, r.pipeline, r.state, r.run_date, r.data_interval_start, r.data_interval_end, r.interval_is_open, r.trigger,
 		   r.requested_by, r.queued_at, r.started_at, r.ended_at, COALESCE(r.ended_at, pg_catalog.clock_timestamp()) - r.started_at AS duration,
 		   r.error_task, r.error_code, r.error_message, r.error_detail, r.error_hint, r.priority,
-		   q.waits_for, r.retry_of
-	FROM etl.run r LEFT JOIN etl._queue q USING (run_id) WHERE etl._may_see(r.owner) ORDER BY r.run_id DESC;
+		   -- the queue is looked at once, and only for who asks for queued runs
+		   CASE WHEN r.state = 'queued' THEN (SELECT pg_catalog.jsonb_object_agg(q.run_id, q.waits_for) FROM etl._queue q) ->> r.run_id::text END AS waits_for, r.retry_of
+	FROM etl.run r WHERE etl._may_see(r.owner) ORDER BY r.run_id DESC;
 COMMENT ON VIEW etl.runs IS 'every run, its state and the cause of its failure';
 
 CREATE VIEW etl.task_runs WITH (security_barrier) AS
@@ -92,9 +93,8 @@ CREATE VIEW etl.progress WITH (security_barrier) AS
 				WHEN t.state = 'queued' AND (SELECT x.used >= x.slots FROM etl.pools x WHERE x.pool = t.pool) THEN pg_catalog.format('waiting for a slot of pool "%s"', t.pool)
 				ELSE a.activity END AS activity,
 		   a.since AS activity_since, a.pid AS worker_pid, t.started_at, pg_catalog.clock_timestamp() - t.started_at AS elapsed, t.error_message,
-		   r.priority, q.waits_for
+		   r.priority, CASE WHEN r.state = 'queued' THEN (SELECT pg_catalog.jsonb_object_agg(q.run_id, q.waits_for) FROM etl._queue q) ->> r.run_id::text END AS waits_for
 	FROM etl.run r
-	LEFT JOIN etl._queue q USING (run_id)
 	LEFT JOIN etl.task_run t ON t.run_id = r.run_id AND t.state IN ('queued', 'running', 'up_for_retry')
 	LEFT JOIN LATERAL (SELECT * FROM etl.load x WHERE x.run_id = r.run_id AND x.task = t.task ORDER BY x.load_id DESC LIMIT 1) l ON t.kind = 'extract'
 	LEFT JOIN LATERAL (

@@ -78,17 +78,22 @@ END
 VACUUM ANALYZE;
 SQL
 
-# Milliseconds of CPU, and KiB, of etl's processes by now.
-taken() {
-    local pid cpu=0 memory=0 fields
-    for pid in $(run -c "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'etl%'"); do
-        read -ra fields <"/proc/$pid/stat" || continue
-        # the name of the process has spaces
-        fields=($(sed 's/.*) //' "/proc/$pid/stat"))
-        cpu=$((cpu + (fields[11] + fields[12]) * 1000 / $(getconf CLK_TCK)))
-        memory=$((memory + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")))
+# What etl's processes have taken by now, as far as they are still there: cpu and memory by
+# pid, in ms and KiB.
+declare -A cpu memory
+sample() {
+    local pid fields
+    for pid in "$@"; do
+        # the name of the process, which has spaces, is left out
+        read -ra fields < <(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) || continue
+        cpu[$pid]=$(((fields[11] + fields[12]) * 1000 / $(getconf CLK_TCK)))
+        memory[$pid]=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0)
     done
-    echo "$cpu $memory"
+}
+sum() {
+    local total=0 value
+    for value in "$@"; do total=$((total + ${value:-0})); done
+    echo "$total"
 }
 
 printf '%s pipelines, %s due at once, task %s, %s workers; lateness in ms\n' "$defined" "$due" "$task" "$workers"
@@ -97,14 +102,19 @@ for round in $(seq "$rounds"); do
     # those of the round before have gone; an interval's tick, late enough for all to be altered, and no other
     until [ "$(run -c "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'etl%'")" = 1 ]; do sleep 0.2; done
     tick=$(run -c "SELECT to_timestamp(ceil((extract(epoch FROM clock_timestamp()) + 4 + $due / 100) / 10) * 10)")
-    read -r launcher_cpu _ < <(taken)
     run -c "DO \$\$ BEGIN PERFORM etl.alter_pipeline('p' || n, schedule => '10 seconds', start_date => '$tick'::timestamptz - interval '10 seconds', end_date => '$tick') FROM generate_series(1, $due) n; END \$\$"
+    run -c "SELECT pg_sleep(greatest(extract(epoch FROM '$tick'::timestamptz - clock_timestamp()) - 0.2, 0))" >"$work/out"
+    cpu=() memory=()
+    sample $(run -c "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'etl%'")
+    before=$(sum "${cpu[@]}")
     for _ in $(seq 600); do
-        sleep 0.1
-        left=$(run -c "SELECT $due - count(*) FROM etl.run WHERE data_interval_end = '$tick' AND ended_at IS NOT NULL")
+        sleep 0.2
+        read -r left pids < <(run -c "SELECT (SELECT $due - count(*) FROM etl.run WHERE data_interval_end = '$tick' AND ended_at IS NOT NULL),
+            (SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE backend_type LIKE 'etl%')")
+        # shellcheck disable=SC2086  # a list, to be split
+        sample $pids
         [ "$left" != 0 ] || break
     done
-    read -r cpu memory < <(taken)
     run -c "SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY l.start), percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY l.done),
                    max(l.done), count(*) FILTER (WHERE l.state = 'success'), $due - count(DISTINCT l.pipeline)
             FROM (SELECT r.pipeline, r.state, (extract(epoch FROM COALESCE(t.started_at, r.started_at) - r.data_interval_end) * 1000)::integer AS start,
@@ -113,6 +123,6 @@ for round in $(seq "$rounds"); do
                   WHERE r.data_interval_end = '$tick') l" |
         tr -d '{}' | tr ',' ' ' | {
             read -r s50 s95 s99 e50 e95 e99 all ok lost
-            printf '%-6s      %6s %5s %5s       %6s %5s %5s %8s %8s %8s %10s %10s\n' "$round" "$s50" "$s95" "$s99" "$e50" "$e95" "$e99" "$all" "$ok" "$lost" "$((cpu - launcher_cpu))" "$memory"
+            printf '%-6s      %6s %5s %5s       %6s %5s %5s %8s %8s %8s %10s %10s\n' "$round" "$s50" "$s95" "$s99" "$e50" "$e95" "$e99" "$all" "$ok" "$lost" "$(($(sum "${cpu[@]}") - before))" "$(sum "${memory[@]}")"
         }
 done

@@ -277,7 +277,8 @@ foreach my $mode ('fast', 'immediate')
 	if (run_state($run) eq 'running')
 	{
 		$result = run_sql($node, "SELECT etl.cancel($run)", may_fail => 1);
-		is($result->{state}, '00000', "after a restart ($mode) a lost run can be cancelled") or diag($result->{err});
+		# the launcher's coordinator may have ended it between the two looks
+		like($result->{state}, qr/^(00000|55000)$/, "after a restart ($mode) a lost run can be cancelled") or diag($result->{err});
 	}
 	within($SOON, "after a restart ($mode) it is ended", sub { return run_state($run) =~ /^(cancelled|failed)$/ });
 }

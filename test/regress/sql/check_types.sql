@@ -138,7 +138,7 @@ SELECT etl.add_check('cy', 'cy.days', 'freshness', '{"column": "day", "warn_afte
 INSERT INTO cy.input SELECT n, date '2024-01-01' + d, 1 FROM generate_series(1, 10) n, generate_series(0, 3) d;
 INSERT INTO cy.input VALUES (11, '2024-01-03', 5);
 CREATE VIEW pg_temp.results AS
-	SELECT check_name, severity, passed, figure, threshold FROM etl.check_results WHERE run_id = (SELECT max(run_id) FROM etl.runs WHERE pipeline = 'cy');
+	SELECT check_name, severity, passed, figure, threshold FROM etl.check_results WHERE run_id = (SELECT max(run_id) FROM etl.runs WHERE pipeline = 'cy') ORDER BY check_result_id;
 SELECT * FROM pg_temp.run('cy', '2024-01-01');
 SELECT * FROM pg_temp.results ORDER BY check_name;
 SELECT * FROM pg_temp.run('cy', '2024-01-02');
