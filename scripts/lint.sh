@@ -101,6 +101,7 @@ uncommented | verdict "every public function and view has a COMMENT"
 # ---- all files
 
 text='\.(c|h|sql|sh|py|pl|pm|t|md|json|control|list|spec|conf)$|^(Makefile|\.ci/run)$'
+search '^(<{7}|>{7}) ' "$text" | verdict "no conflict left in a file"
 search '[ \t]+$' "$text" | verdict "no trailing blanks"
 search '\r' "$text" | verdict "no carriage returns"
 search '\t' '\.(sh|py|md|json)$|^\.ci/run$' | verdict "no tabs in shell, Python, Markdown and JSON"

@@ -63,6 +63,12 @@ CREATE VIEW etl.lineage WITH (security_barrier) AS
 		UNION ALL
 		SELECT f.pipeline, f.task, f.seen, 'load', f.source, f.target, NULL, NULL FROM filled f WHERE f.kind = 'load' AND f.source IS NOT NULL
 		UNION ALL
+		SELECT f.pipeline, f.task, f.seen, 'lookup', d.oid, f.target, NULL,
+			   (SELECT pg_catalog.array_agg(a.attnum) FROM pg_catalog.pg_attribute a
+				WHERE a.attrelid = d.oid AND (l -> 'dimension_key' ? a.attname OR a.attname IN (l ->> 'surrogate_key', l ->> 'valid_from', l ->> 'valid_to')))
+		FROM filled f CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(f.definition -> 'lookups') l
+		JOIN (pg_catalog.pg_class d JOIN pg_catalog.pg_namespace dn ON dn.oid = d.relnamespace) ON pg_catalog.parse_ident(l ->> 'dimension') = ARRAY[dn.nspname::text, d.relname::text]
+		UNION ALL
 		SELECT r.pipeline, r.task, r.seen, 'view', r.relation, r.reader, NULL, r.columns::smallint[] FROM reads r)
 	SELECT e.pipeline, e.task, e.kind,
 		   COALESCE(e.source, pg_catalog.format('%I.%I', sn.nspname, s.relname)) AS source, pg_catalog.format('%I.%I', tn.nspname, t.relname) AS target,
@@ -72,4 +78,4 @@ CREATE VIEW etl.lineage WITH (security_barrier) AS
 	JOIN pg_catalog.pg_class t ON t.oid = e.target_oid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 	LEFT JOIN pg_catalog.pg_class s ON s.oid = e.source_oid LEFT JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
 	WHERE (e.seen OR pg_catalog.has_table_privilege(t.oid, 'SELECT')) AND COALESCE(sn.nspname, '') <> 'etl';
-COMMENT ON VIEW etl.lineage IS 'what each relation of a pipeline is made from: an edge a source that a task asks, a view that fills a target, a relation that a view reads and the columns it uses';
+COMMENT ON VIEW etl.lineage IS 'what each relation of a pipeline is made from: an edge a source that a task asks, a view that fills a target, a dimension it looks keys up in, a relation that a view reads and the columns it uses';

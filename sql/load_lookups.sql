@@ -82,7 +82,7 @@ COMMENT ON FUNCTION etl._with_lookups(text, etl._lookup_parts) IS 'a query whose
 -- The rows of a target whose dimension has changed since: what the ledger names is looked up
 -- again.  First the ledger, then the dimension: what changes in between is noted still.
 CREATE FUNCTION etl._repair_lookups(pipeline text, task text, target regclass, lookups jsonb, timezone text, touch text[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = 0.3 SET enable_mergejoin = off
 AS $$
 DECLARE
 	ledger regclass;
@@ -90,6 +90,7 @@ DECLARE
 	any_news boolean;
 	all_keys boolean;
 	fact_key text[];
+	needed text;			-- what is needed of a fact
 	ranged boolean;
 	validity text;
 	rows text;
@@ -109,11 +110,12 @@ BEGIN
 		CONTINUE WHEN NOT any_news;
 		fact_key := (SELECT array_agg(k ORDER BY o) FROM jsonb_array_elements_text(l -> 'fact_key') WITH ORDINALITY e(k, o));
 		ranged := l ->> 'as_of' IS NOT NULL;
+		needed := 'f.tableoid AS etl_table, f.ctid AS etl_row, ' || (SELECT string_agg(DISTINCT format('f.%I', c), ', ') FROM unnest(fact_key || ARRAY[l ->> 'as_of', l ->> 'column']) c WHERE c IS NOT NULL);
 		validity := coalesce(etl._column_type(to_regclass(l ->> 'dimension'), l ->> 'valid_from'), 'timestamptz');
 		value := etl._lookup_value(l, 'd');
 		IF all_keys THEN
 			EXECUTE format('DELETE FROM %s WHERE column_name = $1', ledger) USING l ->> 'column';
-			rows := format('%s f', target);
+			rows := format('NOT MATERIALIZED (SELECT %s FROM %s f)', needed, target);
 		ELSE
 			DROP TABLE IF EXISTS pg_temp.etl_news;
 			EXECUTE format('CREATE TEMPORARY TABLE etl_news ON COMMIT DROP AS SELECT %s, NULL::%s AS etl_since, NULL::%2$s AS etl_until FROM %3$s WITH NO DATA',
@@ -123,15 +125,17 @@ BEGIN
 				(SELECT string_agg(format('business_key[%s]::%s', n, etl._column_type(target, k)), ', ' ORDER BY n) FROM unnest(fact_key) WITH ORDINALITY u(k, n)), validity)
 			USING l ->> 'column';
 			ANALYZE pg_temp.etl_news;
-			rows := format('pg_temp.etl_news n JOIN %s f ON %s', target, etl._key_match('f', 'n', target, fact_key));
+			-- the facts of these keys first: the planner would join all of them with the dimension
+			rows := format('MATERIALIZED (SELECT %s FROM pg_temp.etl_news n JOIN %s f ON %s', needed, target, etl._key_match('f', 'n', target, fact_key));
 			IF ranged THEN
 				moment := etl._lookup_moment('f', l ->> 'as_of', etl._column_type(target, l ->> 'as_of')::regtype, validity::regtype, timezone);
 				rows := rows || format(' AND %1$s >= n.etl_since AND (%1$s < n.etl_until OR n.etl_until = %2$L::%3$s)', moment, l ->> 'open_end', validity);
 			END IF;
+			rows := rows || ')';
 		END IF;
-		EXECUTE format('UPDATE %1$s t SET %2$I = x.etl_value%3$s FROM (
-				SELECT DISTINCT f.tableoid AS etl_table, f.ctid AS etl_row, %4$s AS etl_value
-				FROM %5$s LEFT JOIN %6$s d ON %7$s WHERE f.%2$I IS DISTINCT FROM %4$s) x
+		EXECUTE format('WITH f AS %5$s
+			UPDATE %1$s t SET %2$I = x.etl_value%3$s FROM (
+				SELECT f.etl_table, f.etl_row, %4$s AS etl_value FROM f LEFT JOIN %6$s d ON %7$s WHERE f.%2$I IS DISTINCT FROM %4$s) x
 			WHERE t.ctid = x.etl_row AND t.tableoid = x.etl_table',
 			target, l ->> 'column', coalesce(etl._column_list(touch, ', %I = statement_timestamp()', ''), ''), value, rows, l ->> 'dimension',
 			etl._lookup_condition(l, target, 'f', 'd', timezone));

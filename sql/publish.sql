@@ -156,7 +156,7 @@ BEGIN
 	IF failures <> '{}' THEN
 		RAISE EXCEPTION '% of severity error failed', CASE cardinality(failures) WHEN 1 THEN 'a check' ELSE cardinality(failures) || ' checks' END
 			USING ERRCODE = 'check_violation', DETAIL = array_to_string(failures, '; ') || '.',
-				  HINT = 'Nothing was published: readers have the last good data. etl.check_results has a sample of the failing rows.';
+				  HINT = CASE etl._publish_mode(s.pipeline) WHEN 'per_task' THEN 'What it checks was not' ELSE 'Nothing was' END || ' published: readers have the last good data. etl.check_results has a sample of the failing rows.';
 	END IF;
 END
 $$;

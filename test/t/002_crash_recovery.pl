@@ -27,6 +27,8 @@ diag("SEED=$seed");
 my $api = EtlTest::Api->start('--latency-ms', $LATENCY_MS);
 my $node = make_node('main', preload => 1);
 run_sql($node, declare_pages(api => $api, pages => $PAGES, per_page => $PER_PAGE));
+# kills are no crashes of a task that nobody should try again
+run_sql($node, q{SELECT etl.alter_pipeline('pages', max_crashes => 100)});
 
 # An interval a day; one is run until it succeeds, then it is the next one's turn.
 sub day_of

@@ -348,7 +348,7 @@ is_refused('alice', "SELECT * FROM etl.$_", '42501', "reading etl.$_")
 is_refused('alice', $_, '42501', $_)
   foreach ("UPDATE etl.pipeline SET owner = 'alice'", 'DELETE FROM etl.run', 'INSERT INTO etl.cancel_request VALUES (1, now(), \'x\')',
 	'CREATE TABLE etl.mine (id integer)');
-is_refused('alice', "UPDATE etl.$_ SET state = 'success'", '55000', "etl.$_ is no way to change them") foreach qw(runs task_runs);
+is_refused('alice', "UPDATE etl.$_ SET state = 'success'", [ '42501', '55000' ], "changing etl.$_") foreach qw(runs task_runs);
 
 # Internal functions: by name, and whatever else begins with an underscore and writes.
 is_refused('alice', "SELECT $_", '42501', $_)

@@ -82,9 +82,9 @@ $node->stop('immediate');
 $caller->wait(10);
 $node->start;
 $api->heal;
-# 55000: the launcher's coordinator has been quicker
-my $ended = run_sql($node, "SELECT etl.cancel($run)", user => 'olga', may_fail => 1);
-ok($ended->{out} =~ /^cancell(ed|ing)$/ || $ended->{state} eq '55000', 'an operator ends what a crash left over') or diag($ended->{err});
+# the coordinator that comes at the start of a server may have been first
+my $left = run_sql($node, "SELECT etl.cancel($run)", user => 'olga', may_fail => 1);
+like($left->{out} . $left->{state}, qr{^(cancell(ed|ing)00000|55000)$}, 'an operator ends what a crash left over') or diag($left->{err});
 is(value($node, "SELECT count(*) > 0 FROM etl.log WHERE run_id = $run AND level IN ('WARN', 'ERROR')", user => 'alice'), 't', 'which is in the log');
 is(value($node, "SELECT state FROM etl_run($DAY)", user => 'olga'), 'success', 'and runs all that is to be run');
 is(run_sql($node, "SELECT state FROM etl_run($DAY)", user => $_, may_fail => 1)->{state}, '42501', "$_ has nothing to run, and is told so") foreach qw(rita nora);

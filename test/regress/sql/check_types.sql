@@ -151,7 +151,7 @@ SELECT * FROM pg_temp.results ORDER BY check_name;
 SELECT etl.add_check('cy', 'cy.days', 'row_count', '{"max": 100}', name => t || ' of the run', severity => 'warn') FROM unnest('{days,latest,all,vr_days}'::text[]) t;
 INSERT INTO cy.input VALUES (1, '2024-01-05', 1);
 SELECT * FROM pg_temp.run('cy', '2024-01-05');
-SELECT * FROM pg_temp.results WHERE NOT passed;
+SELECT * FROM pg_temp.results WHERE NOT passed ORDER BY check_name;
 SELECT max(day) FROM cy.days;
 -- stale data: a warning first, an error later
 SELECT etl.add_check('cy', 'cy.days', 'volume_anomaly', '{}', name => 'volume', severity => 'warn');

@@ -149,7 +149,8 @@ SELECT etl.add_call('ca', 'ca.note', '["last"]', name => 'last', trigger_rule =>
 -- as a file, and back
 SELECT etl.pipeline_sql('ca') AS declaration \gset
 \pset format unaligned
-SELECT etl.pipeline_sql('ca');
+-- from 16 on a view of one relation does not name it with its columns
+SELECT regexp_replace(etl.pipeline_sql('ca'), '\m(source|t)\.(id|total)\M', '\2', 'g') AS pipeline_sql;
 \o /dev/null
 :declaration
 \o

@@ -23,6 +23,7 @@ SELECT etl.add_load('ll', 'll.fact_sales', 'incremental', key => '{sale_id}', op
 \d ll.dim_products
 SELECT task, depends_on FROM etl.tasks WHERE pipeline = 'll' ORDER BY task;
 SELECT * FROM ll.dim_customers;
+SELECT source, target, source_columns FROM etl.lineage WHERE pipeline = 'll' AND kind = 'lookup' ORDER BY 1, 3;
 SELECT * FROM ll.dim_products;
 -- what every row should point at
 CREATE FUNCTION ll.wrong_facts() RETURNS bigint LANGUAGE sql AS $$

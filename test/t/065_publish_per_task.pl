@@ -88,7 +88,7 @@ cmp_ok($api->requests - $asked, '==', 4, 'raw was published: the source was aske
 run_sql($node, "SELECT etl.add_check('w', 'w.a', 'expression', '{\"expression\": \"extract(day FROM day) <> 3\"}', name => 'not the third')");
 $result = run_day('03');
 is($result->{state}, '23514', 'a check that fails');
-like($result->{err}, qr/failed in task not the third/, 'is named');
+like($result->{err}, qr/failed in task not the third.*HINT:.*What it checks was not published/s, 'is named');
 is_deeply(states(), { 'w.raw_a' => 'success', 'publish w.raw_a' => 'success', 'w.raw_b' => 'success', 'publish w.raw_b' => 'success',
 		'w.a' => 'failed', 'a has rows' => 'success', 'not the third' => 'failed', 'w.b' => 'success', 'w.fact' => 'upstream_failed', 'fact has b' => 'upstream_failed', 'w.report' => 'upstream_failed', 'w.other' => 'upstream_failed' },
 	'and keeps what it checks from being published');
