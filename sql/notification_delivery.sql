@@ -95,6 +95,7 @@ AS $$
 DECLARE
 	hopeless etl.notification_delivery;
 BEGIN
+	PERFORM etl._tell_task_news();
 	PERFORM etl._judge_lateness() WHERE judge;
 	IF NOT EXISTS (SELECT FROM etl.notification_delivery x WHERE x.state = 'pending' AND x.next_attempt_at <= clock_timestamp()) THEN
 		RETURN;
@@ -113,7 +114,7 @@ BEGIN
 	GROUP BY o.oid;
 END
 $$;
-COMMENT ON FUNCTION etl._delivery_demand(boolean) IS 'judges lateness; returns how many deliveries are ready for workers of each role, and which of them are idle';
+COMMENT ON FUNCTION etl._delivery_demand(boolean) IS 'tells what tasks have left word of, judges lateness; returns how many deliveries are ready for workers of each role, and which of them are idle';
 
 CREATE FUNCTION etl._has_deliveries(waits boolean) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -46,11 +46,9 @@ static TimestampTz last_busy_step = 0;
 void
 history_define_settings(void)
 {
-	DefineCustomEnumVariable("etl.notify",
-							 "Sets which changes of state are told on channel etl by NOTIFY.",
-							 "All, those of runs, or none. Commits that tell something wait for "
-							 "each other.",
-							 &notify, 0, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"etl.notify", "Sets which changes of state are told on channel etl by NOTIFY.",
+		"All, those of runs, or none.", &notify, 0, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"etl.keep_history", "Sets how long runs and what is about them are kept.",
 		"-1 for ever. A pipeline's own keep_history goes before it.", &keep_history, 400 * 24 * 60,
