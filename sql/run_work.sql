@@ -22,6 +22,8 @@ BEGIN
 	WHERE t.task_run_id = _claim.task_run_id AND r.run_id = t.run_id AND r.owner = session_user AND r.state = 'running'
 	  AND t.state IN ('queued', 'up_for_retry') AND t.part_of IS NULL
 	  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
+	  -- who asked for it has given it up, and the coordinator does not know yet
+	  AND (r.caller_pid IS NULL OR r.request_id IS NULL OR EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 4 AND h.id = r.request_id))
 	RETURNING t.attempt, t.kind, r.pipeline, t.task, r.run_id, r.run_date, r.caller_pid
 	INTO attempt, kind, pipeline, task, run_id, run_date, caller_pid;
 	IF NOT FOUND THEN
