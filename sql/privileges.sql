@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION etl._prune_history, etl._statistics_since, etl._durati
 
 -- What a worker calls, connected as the owner of the pipeline.  What writes the catalog asks
 -- for the attempt the worker holds; the rest touches only what its owner may touch.
-GRANT EXECUTE ON FUNCTION etl._next_task, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
+GRANT EXECUTE ON FUNCTION etl._next_tasks, etl._claim, etl._fail_attempt, etl._set_context, etl._report, etl._note, etl._log,
 	etl._lock_holder, etl._locks_held, etl._fence_load,
 	etl._begin_extract, etl._open_load, etl._run_of_load, etl._read_items, etl._set_load_items, etl._load_position, etl._load_pagination, etl._keep_pagination,
 	etl._next_items, etl._skip_item, etl._forget_failed_items, etl._count_load, etl._known_quotas, etl._note_quotas, etl._held_slices, etl._reuse_quarantined, etl._commit_slices,

@@ -1,11 +1,11 @@
 -- What a worker, connected as the owner, asks for and reports besides its task's own work.
 
--- The next task for this worker.  The worker takes the attempt's lock before the claim
+-- The next tasks for workers of this role.  A worker takes the attempt's lock before the claim
 -- commits: a running attempt whose lock is free has lost its worker, always.
-CREATE FUNCTION etl._next_task() RETURNS TABLE (task_run_id bigint)
+CREATE FUNCTION etl._next_tasks() RETURNS TABLE (task_run_id bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT r.task_run_id FROM etl._ready_tasks() r WHERE r.owner = session_user LIMIT current_setting('etl.max_workers')::integer + 1 $$;
-COMMENT ON FUNCTION etl._next_task() IS 'tasks the session''s role may work on now';
+AS $$ SELECT r.task_run_id FROM etl._ready_tasks() r WHERE r.owner = session_user LIMIT 8 * (current_setting('etl.max_workers')::integer + 1) $$;
+COMMENT ON FUNCTION etl._next_tasks() IS 'tasks the session''s role may work on now, the most urgent first';
 
 CREATE FUNCTION etl._claim(task_run_id bigint,
 	OUT attempt integer, OUT kind text, OUT pipeline text, OUT task text, OUT run_id bigint, OUT run_date date, OUT caller_pid integer, OUT is_own_call boolean)
@@ -20,7 +20,7 @@ BEGIN
 		overdue_at = clock_timestamp() + (SELECT (etl._task_settings(p, t.task)).task_timeout FROM etl.pipeline p WHERE p.pipeline = r.pipeline)
 	FROM etl.run r
 	WHERE t.task_run_id = _claim.task_run_id AND r.run_id = t.run_id AND r.owner = session_user AND r.state = 'running'
-	  AND t.state IN ('queued', 'up_for_retry') AND t.part_of IS NULL
+	  AND (t.state = 'queued' OR t.state = 'up_for_retry' AND t.next_attempt_at <= clock_timestamp()) AND t.part_of IS NULL
 	  AND NOT EXISTS (SELECT FROM etl.cancel_request q WHERE q.run_id = r.run_id)
 	  -- who asked for it has given it up, and the coordinator does not know yet
 	  AND (r.caller_pid IS NULL OR r.request_id IS NULL OR EXISTS (SELECT FROM etl._locks_held() h WHERE h.kind = 4 AND h.id = r.request_id))

@@ -51,61 +51,89 @@ typedef struct claimed_task
 
 static MemoryContext task_context;
 
+/* How long a list of tasks is good for: what is more urgent may have come since. */
+#define CANDIDATES_GOOD_MS 50
+
+/* Tasks that were ready when they were last looked for, and are not tried yet. */
+static int64 *candidates = NULL;
+static int candidate_count = 0;
+static int next_candidate = 0;
+static TimestampTz candidates_since = 0;
+
+/* Looks for tasks.  What comes of it is tried one by one, so that not each task costs a look. */
+static void
+look_for_tasks(void)
+{
+	sql_begin();
+	sql_call("SELECT task_run_id FROM etl._next_tasks()", 0, NULL, NULL, NULL);
+	if (candidates != NULL)
+		pfree(candidates);
+	candidates = MemoryContextAlloc(TopMemoryContext, Max(SPI_processed, 1) * sizeof(int64));
+	candidate_count = (int) SPI_processed;
+	next_candidate = 0;
+	for (int row = 0; row < candidate_count; row++)
+		candidates[row] = sql_bigint(row, 1, 0);
+	sql_commit();
+	candidates_since = GetCurrentTimestamp();
+}
+
 /*
- * Looks for a task and claims it.  The attempt's lock is taken before the claim commits.
- * Returns false when there is none.
+ * Claims a task, if it is still to be had.  The attempt's lock is taken before the claim
+ * commits.
+ */
+static bool
+claim_candidate(int64 id, claimed_task *task)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	char subject[256];
+
+	if (!etl_lock(ETL_LOCK_ATTEMPT, id, ExclusiveLock))
+		return false; /* another worker is at it */
+	sql_begin();
+	sql_call("SELECT attempt, kind, pipeline, task, run_date::text, is_own_call FROM "
+			 "etl._claim($1)",
+			 1, types, values, NULL);
+	if (sql_is_null(0, 1))
+	{
+		sql_commit();
+		etl_unlock(ETL_LOCK_ATTEMPT, id, ExclusiveLock);
+		return false;
+	}
+	task->task_run_id = id;
+	task->attempt = (int) sql_bigint(0, 1, 0);
+	task->is_extract = strcmp(sql_text(0, 2), "extract") == 0;
+	task->is_own_call = DatumGetBool(sql_datum(0, 6));
+	snprintf(subject, sizeof(subject), "%s %s %s", sql_text(0, 3), sql_text(0, 5), sql_text(0, 4));
+	sql_commit();
+	progress_set_subject(subject);
+	progress_report("attempt %d begins", task->attempt);
+	return true;
+}
+
+/*
+ * Takes a task: one of those it knows of, or of those that a new look finds.  Returns false
+ * when there is none.
  */
 static bool
 claim(claimed_task *task)
 {
-	List *candidates = NIL;
-	ListCell *cell;
-	MemoryContext old;
+	bool is_new = false;
 
-	sql_begin();
-	sql_call("SELECT task_run_id FROM etl._next_task()", 0, NULL, NULL, NULL);
-	old = MemoryContextSwitchTo(task_context);
-	for (int row = 0; row < SPI_processed; row++)
+	if (TimestampDifferenceExceeds(candidates_since, GetCurrentTimestamp(), CANDIDATES_GOOD_MS))
+		next_candidate = candidate_count;
+	for (;;)
 	{
-		int64 *id = palloc(sizeof(int64));
-
-		*id = sql_bigint(row, 1, 0);
-		candidates = lappend(candidates, id);
-	}
-	MemoryContextSwitchTo(old);
-	sql_commit();
-
-	foreach (cell, candidates)
-	{
-		int64 id = *(int64 *) lfirst(cell);
-		Oid types[] = {INT8OID};
-		Datum values[] = {Int64GetDatum(id)};
-		char subject[256];
-
-		if (!etl_lock(ETL_LOCK_ATTEMPT, id, ExclusiveLock))
-			continue; /* another worker is at it */
-		sql_begin();
-		sql_call("SELECT attempt, kind, pipeline, task, run_date::text, is_own_call FROM "
-				 "etl._claim($1)",
-				 1, types, values, NULL);
-		if (sql_is_null(0, 1))
+		while (next_candidate < candidate_count)
 		{
-			sql_commit();
-			etl_unlock(ETL_LOCK_ATTEMPT, id, ExclusiveLock);
-			continue;
+			if (claim_candidate(candidates[next_candidate++], task))
+				return true;
 		}
-		task->task_run_id = id;
-		task->attempt = (int) sql_bigint(0, 1, 0);
-		task->is_extract = strcmp(sql_text(0, 2), "extract") == 0;
-		task->is_own_call = DatumGetBool(sql_datum(0, 6));
-		snprintf(subject, sizeof(subject), "%s %s %s", sql_text(0, 3), sql_text(0, 5),
-				 sql_text(0, 4));
-		sql_commit();
-		progress_set_subject(subject);
-		progress_report("attempt %d begins", task->attempt);
-		return true;
+		if (is_new)
+			return false;
+		look_for_tasks();
+		is_new = true;
 	}
-	return false;
 }
 
 /*

@@ -412,7 +412,7 @@ as('alice', "SELECT etl._set_template('bobs', 'github_issues', '{}')");
 is(load_of_bob(), $before, "nothing of this changed the other's load");
 is(value($node, "SELECT count(*) FROM etl.log WHERE message = 'forged'"), 0, 'nor wrote into its log');
 is(as('alice', "SELECT count(pid) FROM etl._activity($bobs_task_run)")->{out} || 0, 0, "somebody else's activity is not shown");
-is(as('alice', 'SELECT count(*) FROM etl._next_task()')->{out}, 0, 'nor are tasks of others');
+is(as('alice', 'SELECT count(*) FROM etl._next_tasks()')->{out}, 0, 'nor are tasks of others');
 
 # All the same, bob's run was not disturbed.
 $api->heal;

@@ -113,7 +113,7 @@ SET SESSION AUTHORIZATION regress_etl_owner;
 SELECT pg_temp.try($$SELECT etl._fence(1, 1)$$);
 SELECT pg_temp.try($$SELECT etl._publish_load(1, 1, 1)$$);
 SELECT pg_temp.try($$SELECT etl._commit_slices(1, 1, 1, '{0}', '{0}', '{0}', '{0}', '{0}', '{x}', '{200}', '{1}', '{NULL}', '{NULL}', '{0}', '{0}', '{0}', '{0}', '{0}', '{NULL}', '{NULL}', '{NULL}', '{f}', NULL)$$);
-SELECT count(*) FROM etl._next_task();
+SELECT count(*) FROM etl._next_tasks();
 SELECT attempt IS NULL AS nothing_claimed FROM etl._claim(1);
 SELECT etl._wake(1);
 SELECT etl._coordinate();
