@@ -579,6 +579,8 @@ etl_coordinator_main(Datum argument)
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("application_name", "etl coordinator", PGC_USERSET, PGC_S_SESSION);
+	/* DROP EXTENSION and its like win against it: it tries again */
+	SetConfigOption("deadlock_timeout", "250ms", PGC_SUSET, PGC_S_SESSION);
 	wake_context = AllocSetContextCreate(TopMemoryContext, "etl wake", ALLOCSET_DEFAULT_SIZES);
 
 	if (TransactionIdIsValid(parameters.after))
