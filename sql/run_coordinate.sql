@@ -326,6 +326,8 @@ BEGIN
 		PERFORM etl._finish_runs();
 		EXIT WHEN EXISTS (SELECT FROM etl._ready_tasks()) OR NOT EXISTS (SELECT FROM etl._queue q WHERE q.starts);
 	END LOOP;
+	-- what has ended meanwhile others may wait for: this may be the last wake
+	PERFORM etl._look_at_waiting_runs();
 	RETURN QUERY
 	SELECT o.oid, count(*)::integer,
 		   (SELECT array_agg(w.pid) FROM etl._locks_held() w WHERE w.kind = 2 AND w.id = o.oid::bigint
