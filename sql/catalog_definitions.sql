@@ -38,6 +38,8 @@ CREATE TABLE etl.pipeline (
 	created_at	timestamptz NOT NULL DEFAULT now(),
 	altered_at	timestamptz NOT NULL DEFAULT now()
 );
+-- Each run that succeeds asks who is triggered by it; mostly nobody is.
+CREATE INDEX pipeline_triggered ON etl.pipeline (pipeline) WHERE triggered_by <> '{}';
 COMMENT ON TABLE etl.pipeline IS 'declared pipelines; read etl.pipelines, change by etl.create_pipeline and etl.alter_pipeline';
 
 CREATE TABLE etl.pool (

@@ -47,6 +47,8 @@
 #define FIRST_PAUSE_SECS 1
 #define MAX_FAILURE_PAUSE_SECS 300
 #define MAX_SLOT_PAUSE_SECS 30
+/* A coordinator is started so long before something is due: that is what its start takes. */
+#define AHEAD_MS 100
 /* That there is none is not mentioned again before, seconds. */
 #define SLOTS_MENTION_SECS 600
 
@@ -234,6 +236,9 @@ start_coordinators(TimestampTz now)
 		if (status.led || own->handle != NULL)
 			continue;
 		at = status.changes != status.seen ? now : status.next_due;
+		/* who comes too early for something waits for it as long as workers linger */
+		if (at > now && at < DT_NOEND && etl_worker_linger_ms >= 2 * AHEAD_MS)
+			at -= AHEAD_MS * INT64CONST(1000);
 		if (own->pause > 0)
 			at = Max(at, own->not_before);
 		if (slot_pause > 0)
