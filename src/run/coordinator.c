@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/timestamp.h"
 
 #include "call_sql.h"
@@ -47,6 +48,8 @@
 #define MAX_SLOT_PAUSE_MS 8000
 /* How often it looks whether intervals are late. */
 #define LATENESS_INTERVAL_MS 5000
+/* When so many times the runs are active that there were, statements are planned again. */
+#define MANY_MORE_RUNS 8
 /* After so many failures of its own in a row, it gives up. */
 #define MAX_FAILED_WAKES 5
 
@@ -80,6 +83,7 @@ typedef struct outlook
 } outlook;
 
 static MemoryContext wake_context;
+static int planned_for_runs = 0;
 static List *starts = NIL; /* of worker_start * */
 static Oid failing_role = InvalidOid;
 static int failed_starts = 0;
@@ -270,6 +274,12 @@ coordinate(void)
 		!etl_schedules || sql_is_null(0, 5) ? DT_NOEND : DatumGetTimestampTz(sql_datum(0, 5));
 	MemoryContextSwitchTo(old);
 	sql_commit();
+	/* plans for tables that were nearly empty read all of one for each row of another */
+	if (result->active_runs > MANY_MORE_RUNS * Max(planned_for_runs, 1))
+	{
+		ResetPlanCache();
+		planned_for_runs = result->active_runs;
+	}
 	return result;
 }
 
