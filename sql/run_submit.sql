@@ -51,12 +51,18 @@ BEGIN
 			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
 				USING ERRCODE = 'object_in_use', DETAIL = format('Run %s is active; see etl.progress.', refused.active), HINT = refused.hint;
 		END IF;
-		INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
-			request_id, caller_pid, requested_by, priority, ended_at, error_code, error_message, error_hint)
-		VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
-			p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, p.priority,
-			CASE WHEN refused.state IS NOT NULL THEN clock_timestamp() END, CASE WHEN refused.state IS NOT NULL THEN '55006' END, refused.refused, refused.hint)
-		RETURNING * INTO new_run;
+		BEGIN
+			INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state,
+				request_id, caller_pid, requested_by, priority, ended_at, error_code, error_message, error_hint)
+			VALUES (p.pipeline, p.owner, i.data_interval_start, i.data_interval_end, (i.data_interval_start AT TIME ZONE p.timezone)::date,
+				p.timezone, _queue_runs.trigger, coalesce(refused.state, 'queued'), request, caller_pid, caller, p.priority,
+				CASE WHEN refused.state IS NOT NULL THEN clock_timestamp() END, CASE WHEN refused.state IS NOT NULL THEN '55006' END, refused.refused, refused.hint)
+			RETURNING * INTO new_run;
+		EXCEPTION WHEN unique_violation THEN
+			-- somebody has asked for it at the same moment
+			RAISE EXCEPTION 'interval % of pipeline "%" is already running', i.data_interval_start AT TIME ZONE p.timezone, p.pipeline
+				USING ERRCODE = 'object_in_use', HINT = 'etl.progress shows what is under way; etl.cancel ends it.';
+		END;
 		PERFORM etl._warn_of_overlap(new_run);
 	END LOOP;
 END

@@ -72,6 +72,14 @@ SELECT data_interval_start, data_interval_end, run_date, interval_is_open, trigg
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET etl.clock = ''2024-05-05 12:00+00''', current_database()); END $$;
 \c
 \set ECHO none
+-- a coordinator that is connected goes by the settings it came with
+DO $$
+BEGIN
+	FOR i IN 1 .. 200 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'etl coordinator' AND datname = current_database());
+		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+	END LOOP;
+END $$;
 \i :helpers
 \set ECHO all
 SELECT etl.alter_pipeline('cx', schedule => 'none', timezone => 'UTC');
@@ -82,6 +90,14 @@ SELECT data_interval_start, data_interval_end, state FROM etl_run('2024-05-04', 
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET etl.clock = ''2024-05-06 12:00+00''', current_database()); END $$;
 \c
 \set ECHO none
+-- a coordinator that is connected goes by the settings it came with
+DO $$
+BEGIN
+	FOR i IN 1 .. 200 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'etl coordinator' AND datname = current_database());
+		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+	END LOOP;
+END $$;
 \i :helpers
 \set ECHO all
 SELECT data_interval_start, data_interval_end, state FROM etl_run('2024-05-06', 'cx');
@@ -89,6 +105,14 @@ SELECT data_interval_start, data_interval_end, state FROM etl_run('2024-05-04', 
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET etl.clock', current_database()); END $$;
 \c
 \set ECHO none
+-- a coordinator that is connected goes by the settings it came with
+DO $$
+BEGIN
+	FOR i IN 1 .. 200 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'etl coordinator' AND datname = current_database());
+		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+	END LOOP;
+END $$;
 \i :helpers
 \set ECHO all
 

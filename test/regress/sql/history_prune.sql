@@ -144,11 +144,13 @@ SELECT count(*) FROM etl.run WHERE pipeline = 'hp' AND run_id < -1000;
 SELECT pg_temp.prune('hoz');
 SELECT count(*) FROM etl.run WHERE pipeline = 'hp' AND run_id < -1000;
 -- pipelines that were dropped have a history, too; a superuser's to prune
+BEGIN;
 INSERT INTO etl.run (pipeline, owner, data_interval_start, data_interval_end, run_date, timezone, trigger, state, requested_by, queued_at, ended_at)
 SELECT 'hp_dropped', 'regress_hp_owner', pg_temp.hour(n), pg_temp.hour(n + 1), '2020-02-01', 'UTC', 'schedule', 'failed', current_user, pg_temp.hour(n), pg_temp.hour(n) FROM generate_series(1, 25) n;
 SELECT * FROM etl.prune_history('hp_dropped', dry_run => true);
 SELECT * FROM etl.prune_history() WHERE pipeline ~ '^hp';
 SELECT * FROM etl.prune_history('hp_dropped', keep_runs => 0);
+COMMIT;
 
 DELETE FROM etl.run WHERE run_id < 0;
 DELETE FROM etl.task_run WHERE run_id < 0;
